@@ -1,0 +1,1 @@
+"""The kernel: what turns a request into an answer."""

@@ -1,0 +1,1 @@
+"""One module per entity of the API."""

@@ -1,0 +1,1 @@
+"""The event path: in, batched, matched, stored."""

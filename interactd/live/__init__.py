@@ -1,0 +1,1 @@
+"""The way out: sockets and pushes."""
