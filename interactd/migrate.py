@@ -39,7 +39,8 @@ class Migration:
 
 def migrations() -> tuple[Migration, ...]:
     """All migrations of this code, in order."""
-    files = sorted((f for f in resources.files("interactd").joinpath("schema").iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
+    folder = resources.files("interactd").joinpath("schema")
+    files = sorted((f for f in folder.iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
     return tuple(Migration(int(f.name.partition("_")[0]), f.name, f.read_text(encoding="utf-8")) for f in files)
 
 
@@ -75,7 +76,7 @@ def apply(connection: Any, wanted: tuple[Migration, ...] | None = None) -> tuple
                 cursor.execute("COMMIT")
             except psycopg2.Error as failure:
                 cursor.execute("ROLLBACK")
-                raise SchemaError(f"{migration.name} could not be applied, nothing of it was kept: {str(failure).strip()}") from failure
+                raise SchemaError(f"{migration.name} failed, nothing of it was kept: {str(failure).strip()}") from failure
     return missing
 
 
@@ -86,7 +87,7 @@ def pending(connection: Any, wanted: tuple[Migration, ...] | None = None) -> tup
     for version, (name, checksum) in done.items():
         match = next((m for m in ours if m.version == version), None)
         if match is None:
-            raise SchemaError(f"the database has schema {name}, which this interactd does not know (its newest is {ours[-1].name}): "
+            raise SchemaError(f"the database has schema {name}, but the newest this interactd knows is {ours[-1].name}: "
                               "start the newer interactd that made it")
         if match.checksum != checksum:
             raise SchemaError(f"{match.name} is not the text that made this database: start the interactd that did, "

@@ -1,0 +1,282 @@
+"""The configuration: frozen values, read once at the start.
+
+A key comes from the command line, else from INTERACTD_<SECTION>_<KEY>, else from the file, else it has its default.
+`python -m interactd.config` prints the file with every key.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any, Iterator, Mapping
+
+import attrs
+from attrs import frozen
+
+from interactd.keys import (Key, Network, area_code, choice, database, endpoint, file_or_none, folder, key, keys, listed, network,
+                            number, origin, region, size, text, web_address, whole, yes_no)
+
+SYSTEM_FILE = Path("/etc/interactd/interactd.conf")
+_MANY = 10 ** 9
+
+
+@frozen
+class Http:
+    """How the API is reached."""
+
+    listen: str = key("tcp:8080:interface=127.0.0.1", endpoint, "Where to listen, as a Twisted endpoint: tcp:8080, "
+                      "ssl:443:privateKey=key.pem:certKey=cert.pem, unix:/run/interactd/http, systemd:domain=INET:index=0 …")
+    public_url: str = key("", web_address, "The address clients use, where it is not the one in their `Host` (behind a proxy "
+                          "with a path of its own): https://interact.example.com")
+    allowed_origins: tuple[str, ...] = key("", listed(origin),
+                                           "Web origins that may call the API (CORS), separated by commas.")
+    trusted_proxies: tuple[Network, ...] = key("", listed(network), "Addresses and networks of trusted proxies, separated by commas.")
+    jsonp_query_token: bool = key("no", yes_no, "Whether a JSONP call may carry its authToken in the query (proxies log it).")
+    body_limit: int = key("1 MiB", size(1024, 1 << 30), "Largest body of a request.")
+    picture_body_limit: int = key("8 MiB", size(1024, 1 << 30), "Largest body of a picture upload.")
+
+
+@frozen
+class Database:
+    """Where the data is kept."""
+
+    url: str = key("embedded", database, "`embedded`: interactd keeps a PostgreSQL in the state directory. Else the address of "
+                   "a PostgreSQL 15 to 18, postgresql://user:password@host/database .", secret=True)
+    pool: int = key("8", whole(1, 500), "Connections for ordinary calls.")
+    event_pool: int = key("4", whole(1, 100), "Connections kept for incoming events alone.")
+    run_as: str = key("", text, "The account of the embedded PostgreSQL when interactd is started by root (PostgreSQL refuses it). "
+                      "Empty:  postgres if the system has it, else an account `interactd` is made.")
+
+
+@frozen
+class State:
+    """What interactd keeps on disk."""
+
+    directory: Path = key("var", folder, "The state directory; nobody else may read it. A relative path counts from where "
+                          "interactd is started.")
+
+
+@frozen
+class Auth:
+    """Passwords and tokens."""
+
+    session_days: int = key("14", whole(1, 3650), "Days after its last use for which a token is good.")
+    session_max_days: int = key("90", whole(1, 3650), "Days after login when a token of scope `web portal` or `csr` ends.")
+    password_min: int = key("6", whole(1, 256), "Fewest characters of a new password.")
+    login_attempts: int = key("10", whole(1, 1_000_000), "Failed logins per account and address, and per address, before 429.")
+    login_window: float = key("600", number(1, 86400), "Seconds over which failed logins are counted.")
+    hashes_at_once: int = key("4", whole(1, 64), "Passwords checked at the same time, each in a thread.")
+    hashes_waiting: int = key("64", whole(1, 10000), "Password checks that may wait; the next one is answered with 503.")
+    trigger_keys_file: Path | None = key("", file_or_none, "File of the keys that trigger tokens are derived with. Empty: "
+                                         "trigger-keys in the state directory. Several nodes need the same file.")
+    argon2_memory_kib: int = key("65536", whole(8, 4 << 20), "Memory of one password check, in KiB.")
+    argon2_time_cost: int = key("3", whole(1, 100), "Passes over this memory.")
+    argon2_parallelism: int = key("1", whole(1, 16), "Lanes of one password check.")
+
+
+@frozen
+class Numbers:
+    """How phone numbers without a country code are read."""
+
+    region: str = key("DE", region, "The country of numbers without a country code, where the company says none.")
+    area_code: str = key("", area_code, "The area code of local numbers, without national prefix, where the company says none.")
+
+
+@frozen
+class Limits:
+    """Fair shares."""
+
+    events_per_second: float = key("20", number(0.01, _MANY), "Events per second of one trigger token.")
+    events_burst: int = key("500", whole(1, _MANY), "Events a trigger token may send at once after a pause.")
+    waiting_per_user: int = key("200", whole(1, _MANY), "Events of one user that may wait for the database.")
+    waiting: int = key("10000", whole(1, _MANY), "Events of all users that may wait for the database.")
+    batch: int = key("128", whole(1, 10000), "Most events in one round trip to the database.")
+    contacts: int = key("50000", whole(1, _MANY), "Contacts of one user.")
+    items: int = key("200", whole(1, 100000), "Entries of each list inside a contact.")
+    devices: int = key("200", whole(1, 100000), "Devices, and trigger devices, of one user.")
+    sessions: int = key("50", whole(1, 100000), "Open sessions of one user; one more ends the oldest.")
+    picture_bytes: int = key("1 GiB", size(0, 1 << 50), "Pictures of one user, together.")
+    page_slice: int = key("500", whole(1, 100000), "Rows read at once while a long list is sent.")
+
+
+@frozen
+class Live:
+    """The open sockets."""
+
+    ping_every: float = key("30", number(1, 3600), "Seconds between pings.")
+    ping_timeout: float = key("20", number(1, 3600), "Seconds without an answer to a ping after which a socket is closed.")
+    first_message_timeout: float = key("10", number(0.1, 3600), "Seconds in which a socket opened without a token must send one.")
+    unauthenticated_per_address: int = key("20", whole(1, _MANY), "Sockets of one address that have not sent a token yet.")
+    unauthenticated: int = key("1000", whole(1, _MANY), "Sockets of all addresses that have not sent a token yet.")
+    sockets_per_user: int = key("20", whole(1, _MANY), "Open sockets of one user; one more closes the oldest.")
+    message_bytes: int = key("16384", size(256, 1 << 24), "Largest message of a client.")
+    messages_per_second: float = key("20", number(0.1, _MANY), "Messages per second of one socket.")
+    backlog_bytes: int = key("262144", size(1024, 1 << 30), "Bytes that may wait for a slow reader before its socket is closed.")
+    backlog_seconds: float = key("30", number(1, 3600), "Seconds for which bytes may wait for a slow reader.")
+    ack_timeout: float = key("2", number(0.1, 3600), "Seconds for a device to acknowledge an event before another way is tried.")
+    ring_time: float = key("60", number(1, 3600), "Seconds for which a call is worth a ringing notification.")
+    sweep_every: float = key("5", number(0.1, 3600), "Seconds between two looks for silent sockets and unsent deliveries.")
+    plain_types: tuple[str, ...] = key("", listed(text),
+                                       "Interaction types pushed to plain clients, with commas between. Empty: all.")
+
+
+@frozen
+class Log:
+    """What is written down."""
+
+    level: str = key("info", choice("debug", "info", "warn", "error", "critical"), "The least important messages written.")
+    access_sample: float = key("1", number(0, 1), "Share of the requests written to the access log, 0 to 1. Errors always are.")
+    file: Path | None = key("", file_or_none, "The log file. Empty: what twistd says (standard output with -n).")
+
+
+@frozen
+class Config:
+    """The whole configuration."""
+
+    http: Http = attrs.field(factory=Http)
+    database: Database = attrs.field(factory=Database)
+    state: State = attrs.field(factory=State)
+    auth: Auth = attrs.field(factory=Auth)
+    numbers: Numbers = attrs.field(factory=Numbers)
+    limits: Limits = attrs.field(factory=Limits)
+    live: Live = attrs.field(factory=Live)
+    log: Log = attrs.field(factory=Log)
+
+
+SECTIONS: dict[str, type] = {"http": Http, "database": Database, "state": State, "auth": Auth, "numbers": Numbers,
+                             "limits": Limits, "live": Live, "log": Log}
+
+
+class ConfigError(Exception):
+    """What is wrong in the configuration: one line for each fault, with its place and what would be right."""
+
+
+@frozen
+class _Setting:
+    """A key as somebody wrote it, and where."""
+
+    place: str
+    section: str
+    name: str
+    value: str
+
+
+def load(file: Path | None = None, environ: Mapping[str, str] = os.environ,
+         options: Mapping[str, tuple[str, str, str]] = {}) -> Config:
+    """The configuration of `file` (else of SYSTEM_FILE where there is one), the environment, and the command line's `options`.
+
+    `options` are {"--listen": ("http", "listen", value)}. ConfigError names every fault.
+    """
+    file = file or (SYSTEM_FILE if SYSTEM_FILE.exists() else None)
+    faults: list[str] = []
+    found = [*(_of_file(file, faults) if file else []), *_of_environment(environ, faults),
+             *(_Setting(place, *option) for place, option in options.items())]
+    values: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
+    for setting in found:
+        try:
+            attribute, value = _read(setting)
+        except ValueError as wrong:
+            faults.append(f"{setting.place}: {wrong}")
+        else:
+            values[setting.section][attribute] = value
+    if faults:
+        raise ConfigError("\n".join(faults))
+    return Config(**{name: section(**values[name]) for name, section in SECTIONS.items()})
+
+
+def _read(setting: _Setting) -> tuple[str, Any]:
+    known = keys(SECTIONS[setting.section])
+    name, value = setting.name, setting.value
+    if name not in known and name.endswith("-file") and (secret := known.get(name[:-5])) and secret[1].secret:
+        name, value = name[:-5], _content(setting)
+    if name not in known:
+        raise ValueError(f"[{setting.section}] has no key {name}{_meant(name, known)}")
+    attribute, described = known[name]
+    try:
+        return attribute, described.read(value)
+    except ValueError as right:
+        shown = "this value" if described.secret else repr(value)
+        raise ValueError(f"[{setting.section}] {name} can not be {shown}: it is {right}") from None
+
+
+def _content(setting: _Setting) -> str:
+    try:
+        return Path(setting.value).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as failure:
+        reason = failure.strerror if isinstance(failure, OSError) else "it is not UTF-8 text"
+        raise ValueError(f"[{setting.section}] {setting.name}: {setting.value} can not be read ({reason})") from None
+
+
+def _meant(word: str, known: Mapping[str, Any]) -> str:
+    near = difflib.get_close_matches(word, known, 1)
+    return f"; is {near[0]} meant?" if near else f"; there are {', '.join(known)}"
+
+
+def _of_file(file: Path, faults: list[str]) -> Iterator[_Setting]:
+    """The settings of an INI file. (configparser does not tell in which line it found something.)"""
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as failure:
+        reason = failure.strerror if isinstance(failure, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"{file} can not be read: {reason}") from None
+    section, seen = "", set()
+    for place, line in _meaningful(file, lines):
+        name, equals, value = (part.strip() for part in line.partition("="))
+        if line[0] == "[" and line[-1] == "]":
+            section = line[1:-1].strip()
+            if section not in SECTIONS:
+                faults.append(f"{place}: there is no section [{section}]{_meant(section, SECTIONS)}")
+        elif not equals:
+            faults.append(f"{place}: a line is [section], key = value, or a comment after #")
+        elif not section:
+            faults.append(f"{place}: {name} stands before the first [section]")
+        elif (section, name) in seen:
+            faults.append(f"{place}: [{section}] {name} is set a second time")
+        elif section in SECTIONS:
+            seen.add((section, name))
+            yield _Setting(place, section, name, value)
+
+
+def _meaningful(file: Path, lines: list[str]) -> Iterator[tuple[str, str]]:
+    for number_, line in enumerate(map(str.strip, lines), 1):
+        if line and line[0] not in "#;":
+            yield f"{file}, line {number_}", line
+
+
+def _of_environment(environ: Mapping[str, str], faults: list[str]) -> Iterator[_Setting]:
+    for variable, value in sorted(environ.items()):
+        prefix, _, rest = variable.partition("_")
+        section, _, name = rest.lower().partition("_")
+        if prefix != "INTERACTD" or section == "test":     # INTERACTD_TEST_* belong to the tests
+            continue
+        if section in SECTIONS:
+            yield _Setting(variable, section, name.replace("_", "-"), value)
+        else:
+            faults.append(f"{variable}: there is no section [{section}]{_meant(section, SECTIONS)}")
+
+
+def example() -> str:
+    """The text of etc/interactd.conf: every key with its default, commented out."""
+    parts = [_wrapped("The configuration of interactd. Every key is here with its default; take away the # to change it.\nRead"
+                      " from --config, else /etc/interactd/interactd.conf. INTERACTD_<SECTION>_<KEY> in the environment wins.")]
+    for name, section in SECTIONS.items():
+        parts.append(f"\n[{name}]\n{_wrapped(section.__doc__ or '')}")
+        parts.extend(f"\n{_described(key_name, described)}" for key_name, (_, described) in keys(section).items())
+    return "\n".join(parts) + "\n"
+
+
+def _described(name: str, described: Key) -> str:
+    also = f" Or its file: {name}-file." if described.secret else ""
+    return f"{_wrapped(described.doc + also)}\n#{name} = {described.default}".rstrip()
+
+
+def _wrapped(paragraphs: str) -> str:
+    return "\n".join(textwrap.fill(line, 100, initial_indent="# ", subsequent_indent="# ", break_long_words=False,
+                                   break_on_hyphens=False) for line in paragraphs.splitlines())
+
+
+if __name__ == "__main__":
+    sys.stdout.write(example())
