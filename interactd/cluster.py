@@ -89,6 +89,11 @@ class Layout:
         return self.home / "data"
 
     @property
+    def fresh(self) -> Path:
+        """Where the cluster is made, and from where it is renamed to `data` when it is whole."""
+        return self.home / "data.new"
+
+    @property
     def log(self) -> Path:
         """Where PostgreSQL writes its log, one file per weekday."""
         return self.home / "log"
@@ -100,8 +105,8 @@ class Layout:
 
     @property
     def initdb(self) -> list[str]:
-        """The command that makes the cluster in `data`."""
-        return [str(self.programs / "initdb"), "-D", str(self.data), "-U", SUPERUSER, "-E", "UTF8", "--auth=peer",
+        """The command that makes a cluster in `fresh`."""
+        return [str(self.programs / "initdb"), "-D", str(self.fresh), "-U", SUPERUSER, "-E", "UTF8", "--auth=peer",
                 "--no-instructions", "--no-locale", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
 
     @property
@@ -181,7 +186,8 @@ def prepare(home: Path, account: Account) -> Layout:
     """
     _folder(home, 0o700 if account.is_ours else 0o710, os.geteuid(), account.gid)
     layout = Layout(home, _programs(home, account), _sockets(home, account), account)
-    for folder in (layout.data, layout.log, layout.sockets):
+    shutil.rmtree(layout.fresh, ignore_errors=True)
+    for folder in (layout.data if layout.data.exists() else layout.fresh, layout.log, layout.sockets):
         _folder(folder, 0o700, account.uid, account.gid)
     settings = {**_SETTINGS, "unix_socket_directories": _quoted(layout.sockets), "log_directory": _quoted(layout.log),
                 "hba_file": _quoted(home / "pg_hba.conf"), "ident_file": _quoted(home / "pg_ident.conf")}

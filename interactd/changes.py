@@ -1,0 +1,71 @@
+"""What has happened, told inside this process: events and the Hub that carries them.
+
+Events are hints, published after the commit; the rows are the truth. Whoever misses one reads the rows.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from attrs import field, frozen
+from twisted.logger import Logger
+
+E = TypeVar("E")
+
+
+@frozen
+class Changed:
+    """A user's data is at number `seq` now; `action` (insert, update, delete) happened to this entity."""
+
+    user_id: int
+    seq: int
+    action: str
+    entity_type: str
+    entity_id: int
+
+
+@frozen
+class Notice:
+    """A stored event that `device_ids` must hear of: `frame` is the notification's JSON text (contract section 6)."""
+
+    user_id: int
+    interaction_id: int
+    seq: int
+    prev: int
+    device_ids: tuple[int, ...]
+    frame: str = field(repr=False)
+    type: str
+    late: bool = False
+
+
+@frozen
+class Ended:
+    """Sessions and devices of a user that are good no more: `None` means all of them. Their sockets close with 4401 (sessions) or 4403 (devices)."""
+
+    user_id: int
+    session_ids: tuple[int, ...] | None = None
+    device_ids: tuple[int, ...] = ()
+    kept_session_id: int | None = None
+
+
+class Hub:
+    """Tells each event to whoever subscribed to its class; one subscriber's failure is logged and stops nobody."""
+
+    log = Logger()
+
+    def __init__(self) -> None:
+        self._subscribers: dict[type, list[Callable[[Any], None]]] = {}
+
+    def subscribe(self, kind: type[E], tell: Callable[[E], None]) -> Callable[[], None]:
+        """`tell` is called with each event of class `kind` from now on; the answer ends that."""
+        told = self._subscribers.setdefault(kind, [])
+        told.append(tell)
+        return lambda: told.remove(tell)
+
+    def publish(self, event: object) -> None:
+        """Everybody who subscribed to the event's class is told, in the order of subscription."""
+        for tell in tuple(self._subscribers.get(type(event), ())):
+            try:
+                tell(event)
+            except Exception:
+                self.log.failure("a subscriber failed on {kind}", kind=type(event).__name__)
