@@ -58,6 +58,8 @@ CREATE TABLE counters (              -- narrow and of its own, so that foreign k
   user_id bigint PRIMARY KEY REFERENCES users ON DELETE CASCADE,
   seq bigint NOT NULL DEFAULT 0,
   at bigint NOT NULL DEFAULT now_ms(),     -- time of `seq`: max(clock, previous + 1)
+  event_seq bigint NOT NULL DEFAULT 0,     -- number of the last event, and of the one before it
+  event_prev bigint NOT NULL DEFAULT 0,
   epoch text NOT NULL DEFAULT substr(md5(random()::text || clock_timestamp()::text), 1, 16)
 ) WITH (fillfactor = 50);
 
@@ -388,11 +390,11 @@ CREATE TABLE event_keys (            -- what makes a repeated event known (contr
   body_hash bytea,                   -- of an Idempotency-Key: another body under the same key is refused
   event_time bigint NOT NULL,        -- `time` of the first one
   at timestamptz NOT NULL DEFAULT now(),
-  PRIMARY KEY (user_id, key),
+  PRIMARY KEY (key, user_id),        -- an Idempotency-Key is looked up whoever the switchboard's event went to
   FOREIGN KEY (user_id, interaction_id) REFERENCES interactions (user_id, id) ON DELETE SET NULL (interaction_id)
 );
 CREATE INDEX event_keys_at ON event_keys (at);
-CREATE INDEX event_keys_interaction ON event_keys (user_id, interaction_id) WHERE interaction_id IS NOT NULL;
+CREATE INDEX event_keys_interaction ON event_keys (user_id, interaction_id);
 
 CREATE TABLE deliveries (            -- one row per event and receiving device: what happened to it
   interaction_id bigint NOT NULL,
