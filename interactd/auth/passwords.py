@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.python.threadpool import ThreadPool
 
 from interactd.config import Auth
-from interactd.errors import Overloaded
+from interactd.errors import Unavailable
 
 T = TypeVar("T")
 
@@ -37,7 +37,7 @@ def _nobody_refused() -> None:
 
 
 class Passwords(Service):
-    """Hashes and checks, at most `hashes_at_once` together and `hashes_waiting` behind them, else Overloaded (503)."""
+    """Hashes and checks, at most `hashes_at_once` together and `hashes_waiting` behind them, else Unavailable (503)."""
 
     name = "passwords"
 
@@ -50,11 +50,11 @@ class Passwords(Service):
         self._nobody = hasher.hash(token_urlsafe())
 
     def startService(self) -> None:
-        super().startService()
+        Service.startService(self)
         self._pool.start()
 
     def stopService(self) -> None:
-        super().stopService()
+        Service.stopService(self)
         self._pool.stop()
 
     async def hash(self, password: str) -> str:
@@ -80,12 +80,12 @@ class Passwords(Service):
 
     async def _off_thread(self, work: Callable[[], T], admit: Callable[[], None] = _nobody_refused) -> T:
         if not self._free.tokens and len(self._free.waiting) >= self._waiting:
-            raise Overloaded()
+            raise Unavailable("too many logins at once")
         await self._free.acquire()
         done: Deferred[T] = Deferred()
         try:
             if not self.running:
-                raise Overloaded()
+                raise Unavailable("too many logins at once")
             admit()
             self._pool.callInThreadWithCallback(partial(self._reactor.callFromThread, self._settle, done), work)
         except BaseException:

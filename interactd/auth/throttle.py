@@ -143,7 +143,7 @@ class Throttle:
         waits = [self._counts[key].delay(now, limit) for key, limit in keys if key in self._counts]
         longest = max(waits, default=0.0)
         if longest > 0:
-            raise TooMany(retry_after=ceil(longest))
+            raise TooMany("too many failed logins, try again later", retry_after=ceil(longest))
 
     def _count(self, key: bytes) -> _Count:
         count = self._counts.setdefault(key, _Count())

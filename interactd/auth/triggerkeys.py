@@ -59,7 +59,7 @@ class TriggerKeys:
                 raise KeyRingError(f"{self.path} lacks the key {key_id}, which trigger devices in the database need: "
                                    "copy the file from another node or from the backup")
             if not compare_digest(digest(self.token(bytes(salt), key_id)), bytes(token_hash)):
-                raise KeyRingError(f"the key {key_id} in {self.path} is not the one that trigger devices in the database were made with: "
+                raise KeyRingError(f"the key {key_id} in {self.path} is not the one that made the tokens in the database: "
                                    "copy the file from another node or from the backup")
 
 
