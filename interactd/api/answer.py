@@ -1,0 +1,49 @@
+"""What a call answers: built by functions that know the envelopes of contract section 1."""
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+
+import orjson
+from attrs import frozen
+
+JSON = "application/json; charset=utf-8"
+
+
+@frozen
+class Answer:
+    """Status, headers and body (whole, or in pieces that are written as the client takes them)."""
+
+    status: int
+    body: bytes | AsyncIterator[bytes]
+    headers: Mapping[str, str] = {}
+    media: str = JSON
+
+
+def plain(text: str | bytes, status: int = 200) -> Answer:
+    """A JSON text as it stands."""
+    return Answer(status, text.encode() if isinstance(text, str) else text)
+
+
+def value(thing: object, status: int = 200) -> Answer:
+    """A Python value as JSON."""
+    return Answer(status, orjson.dumps(thing))
+
+
+def created(entity: str, devmsg: str = "success", status: int = 201) -> Answer:
+    """HTTP 201 with the entity's JSON text (pictures: HTTP 200)."""
+    return Answer(status, b'{"code":201,"entity":%b,"devmsg":"%b"}' % (entity.encode(), devmsg.encode()))
+
+
+def updated(entity: str) -> Answer:
+    """HTTP 200 with the entity's JSON text."""
+    return Answer(200, b'{"code":200,"entity":%b,"devmsg":"success"}' % entity.encode())
+
+
+def deleted() -> Answer:
+    """HTTP 200, `code` 204."""
+    return Answer(200, b'{"code":204,"devmsg":"success"}')
+
+
+def done() -> Answer:
+    """HTTP 200, `code` 200, nothing else to say."""
+    return Answer(200, b'{"code":200,"devmsg":"success"}')

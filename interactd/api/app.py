@@ -1,0 +1,126 @@
+"""The edge: Klein routes from the calls, the request read from the wire, the answer written to it."""
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import klein
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.web.http import Request as WireRequest
+from twisted.web.server import NOT_DONE_YET, Request as WebRequest, Site
+from werkzeug.exceptions import HTTPException
+
+from interactd.api import jsonp, pipeline
+from interactd.api.access import AccessLog, client_address
+from interactd.api.answer import Answer
+from interactd.api.call import Call
+from interactd.api.context import App, Asked
+from interactd.api.sending import send
+from interactd.db import shield
+from interactd.errors import ApiError, NotFound, TooLarge
+
+log = Logger()
+ALLOWED_HEADERS = "authToken, triggerToken, Authorization, Content-Type, Idempotency-Key"
+
+
+class LimitedRequest(WebRequest):
+    """A request that stops keeping its body beyond the largest size any call takes; the answer is 413."""
+
+    largest = 8 << 20
+    too_large = False
+
+    def gotLength(self, length: int | None) -> None:
+        self.too_large = length is not None and length > self.largest
+        super().gotLength(0 if self.too_large else length)
+
+    def handleContentChunk(self, data: bytes) -> None:
+        if not self.too_large and self.content is not None and self.content.tell() + len(data) > self.largest:
+            self.too_large = True
+        if not self.too_large:
+            super().handleContentChunk(data)
+
+
+class Api:
+    """The HTTP side of the daemon: `site` answers every call of `calls`."""
+
+    def __init__(self, app: App, calls: Iterable[Call]) -> None:
+        self.app = app
+        self.access = AccessLog(app.config.log.access_sample)
+        self.klein = klein.Klein()
+        self.routes: dict[str, pipeline.Route] = {}
+        for call in calls:
+            self.routes.setdefault(call.path, pipeline.Route(call.path)).calls.append(call)
+        for route in self.routes.values():
+            self._declare(route)
+        self.klein.handle_errors(HTTPException)(self._unknown)
+
+    def site(self) -> Site:
+        """What listens."""
+        largest = max(self.app.config.http.body_limit, self.app.config.http.picture_body_limit)
+        kind = type("Request", (LimitedRequest,), {"largest": largest})
+        return Site(self.klein.resource(), requestFactory=kind)  # type: ignore[arg-type]
+
+    def _declare(self, route: pipeline.Route) -> None:
+        names = [part[1:] for part in route.path.split("/") if part.startswith(":")]
+        pattern = "/".join(f"<{part[1:]}>" if part.startswith(":") else part for part in route.path.split("/"))
+
+        def serve(request: WireRequest, **ids: str) -> Deferred[Any]:
+            return shield(self._serve(route, request, tuple(ids[name] for name in names)))
+        serve.__name__ = "serve_" + route.path
+        self.klein.route(pattern, strict_slashes=False, endpoint=route.path)(serve)
+        if route.path != "/":
+            self.klein.route(pattern + "/", strict_slashes=False, endpoint=route.path + "/")(serve)
+
+    def _unknown(self, request: WireRequest, failure: Any) -> Deferred[Any]:
+        return shield(self._serve(pipeline.Route(""), request, ()))
+
+    async def _serve(self, route: pipeline.Route, wire: WireRequest, ids: tuple[str, ...]) -> Any:
+        asked = Asked(secrets.token_hex(8), client_address(wire, self.app.config.http.trusted_proxies), {}, wire)
+        answer = await self._answer(route, wire, asked, ids)
+        if answer is NOT_DONE_YET:
+            return NOT_DONE_YET
+        self._common_headers(wire, asked)
+        await send(wire, answer, self.app.clock)
+        self.access.line(wire, route.path, asked, answer.status)
+        return NOT_DONE_YET if wire.finished else None
+
+    async def _answer(self, route: pipeline.Route, wire: WireRequest, asked: Asked, ids: tuple[str, ...]) -> Any:
+        verb = wire.method.decode("latin-1")
+        if verb == "OPTIONS" and route.calls:
+            return Answer(204, b"", {"Allow": ", ".join(route.allow)})
+        headers = {name.decode("latin-1").lower(): values[-1].decode("utf-8", "replace") for name, values in wire.requestHeaders.getAllRawHeaders()}
+        asked = Asked(asked.id, asked.address, headers, wire)
+        callback: Callable[[Answer], Answer] = _same
+        try:
+            if not route.calls:
+                raise NotFound("entity", devmsg="no such path")
+            if getattr(wire, "too_large", False):
+                raise TooLarge("the body is too large")
+            callback = _callback(verb, wire, headers)
+        except ApiError as error:
+            return pipeline.refused(error, *route.realm(verb))
+        query = wire.uri.partition(b"?")[2]
+        body = wire.content.read() if wire.content is not None else b""
+        return callback(await pipeline.handle(self.app, route, pipeline.Request(verb, ids, query, headers, body, asked)))
+
+    def _common_headers(self, wire: WireRequest, asked: Asked) -> None:
+        wire.setHeader("X-Request-Id", asked.id)
+        origin = wire.getHeader("origin")
+        if origin and origin in self.app.config.http.allowed_origins:
+            for name, said in (("Access-Control-Allow-Origin", origin), ("Vary", "Origin"), ("Access-Control-Allow-Headers", ALLOWED_HEADERS),
+                               ("Access-Control-Allow-Methods", "GET, HEAD, PUT, POST, DELETE"), ("Access-Control-Expose-Headers", "X-Request-Id")):
+                wire.setHeader(name, said)
+
+
+def _same(answer: Answer) -> Answer:
+    return answer
+
+
+def _callback(verb: str, wire: WireRequest, headers: dict[str, str]) -> Callable[[Answer], Answer]:
+    said = wire.args.get(b"callback") if verb == "GET" and wire.args else None
+    if not said:
+        return _same
+    name = jsonp.function(said[-1].decode("utf-8", "replace"))
+    return lambda answer: jsonp.script(name, answer)

@@ -1,0 +1,183 @@
+"""Bodies: JSON to columns, with every fault named in one answer (contract sections 1 and 3). Pure: no database."""
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import orjson
+from attrs import define, field
+
+from interactd.api.fields import Columns, Field, Wrong, fields_of
+from interactd.errors import ApiError, Fault, Invalid, Missing, TooLarge, WrongMedia
+
+DEEPEST = 32
+MOST_VALUES = 10000
+MOST_UNKNOWN = 20
+_JSON_TYPES = ("application/json", "text/plain", "application/x-www-form-urlencoded", "")
+
+
+@define
+class Faults:
+    """What is wrong so far, in three ranks: unknown keys, missing, the rest; the first one found gives the code."""
+
+    unknown: list[Fault] = field(factory=list)
+    missing: list[Fault] = field(factory=list)
+    rest: list[tuple[Fault, int]] = field(factory=list)
+
+    def wrong(self, attribute: str, wrong: Wrong) -> None:
+        """The value of an attribute can not be taken."""
+        self.rest.append((Fault(attribute, wrong.problem), wrong.detail))
+
+    def check(self) -> None:
+        """Nothing, or the error that names all faults."""
+        if not (self.unknown or self.missing or self.rest):
+            return
+        details = tuple(self.unknown[:MOST_UNKNOWN] + self.missing + [fault for fault, _ in self.rest])
+        said = "; ".join(f"{f.attribute} {f.problem}" for f in details[:5])
+        if self.unknown:
+            raise Invalid(said, detail=2005, details=details)
+        if self.missing:
+            raise Missing(said, details=details)
+        raise Invalid(said, detail=self.rest[0][1], details=details)
+
+
+def loads(data: bytes, media: str, limit: int) -> Any:
+    """The JSON value of a body; None for an empty one. Errors: 413, 415, 400."""
+    kind = media.partition(";")[0].strip().lower()
+    if data and kind not in _JSON_TYPES and not kind.endswith("+json"):
+        raise WrongMedia("the body must be JSON")
+    if len(data) > limit:
+        raise TooLarge(f"the body must have at most {limit} bytes")
+    if not data.strip():
+        return None
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        raise Invalid("the body is not JSON") from None
+    _bounded(value)
+    return value
+
+
+def _bounded(value: Any) -> None:
+    level, seen = [value], 0
+    for _ in range(DEEPEST + 1):
+        seen += len(level)
+        if seen > MOST_VALUES:
+            raise Invalid(f"the body holds more than {MOST_VALUES} values", detail=2004)
+        level = [inner for outer in level if isinstance(outer, dict | list) for inner in (outer.values() if isinstance(outer, dict) else outer)]
+        if not level:
+            return
+    raise Invalid(f"the body is nested deeper than {DEEPEST} levels", detail=2004)
+
+
+def as_object(value: Any) -> dict[str, Any]:
+    """The body as an object; `null` and no body are an empty one."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise Invalid("the body must be an object")
+    return value
+
+
+def read(row: type | Iterable[Field], value: Any, *, create: bool) -> Columns:
+    """The columns that a body sets, by the row class's fields. Errors: 400 with every fault."""
+    faults = Faults()
+    fields = fields_of(row) if isinstance(row, type) else tuple(row)
+    columns = _object(fields, as_object(value), create, "", faults)
+    faults.check()
+    return columns
+
+
+def _object(fields: tuple[Field, ...], value: Mapping[str, Any], create: bool, prefix: str, faults: Faults) -> Columns:
+    sent = _unaliased(fields, value)
+    known = {f.key for f in fields}
+    faults.unknown += [Fault(prefix + key, "is unknown") for key in sent if key not in known]
+    columns: Columns = {}
+    for f in fields:
+        _attribute(f, sent, create, prefix, faults, columns)
+    return columns
+
+
+def _unaliased(fields: tuple[Field, ...], value: Mapping[str, Any]) -> dict[str, Any]:
+    sent = dict(value)
+    for f in fields:
+        for alias in f.aliases:
+            name, _, part = alias.partition("=")
+            if name in sent and f.key not in sent:
+                given = sent.pop(name)
+                sent[f.key] = {part: given} if part and given is not None else given
+    return sent
+
+
+def _attribute(f: Field, sent: Mapping[str, Any], create: bool, prefix: str, faults: Faults, columns: Columns) -> None:
+    if f.read is None or (f.create_only and not create):
+        return
+    name, value = prefix + f.key, sent.get(f.key)
+    if value is None:
+        _absent(f, f.key in sent, create, name, faults, columns)
+    elif value == "" and f.schema.get("type") == "string" and "enum" not in f.schema:
+        _empty(f, create, name, faults, columns)
+    elif f.row is not None:
+        columns[f.name] = _items(f, value, name, faults)
+    else:
+        try:
+            columns.update(f.read(value))
+        except Wrong as wrong:
+            faults.wrong(name + wrong.attribute, wrong)
+
+
+def _absent(f: Field, sent: bool, create: bool, name: str, faults: Faults, columns: Columns) -> None:
+    if create:
+        if f.required:
+            faults.missing.append(Fault(name, "is missing"))
+        elif f.default is not None:
+            columns.update(dict.fromkeys(f.columns, f.default))
+    elif sent and f.row is not None:
+        columns[f.name] = []
+    elif sent and f.clears is not None:
+        columns.update(f.clears)
+    elif sent and f.default is not None:
+        columns.update(dict.fromkeys(f.columns, f.default))
+    elif sent:
+        faults.wrong(name, Wrong("must not be empty", 2002))
+
+
+def _empty(f: Field, create: bool, name: str, faults: Faults, columns: Columns) -> None:
+    if f.required:
+        faults.wrong(name, Wrong("must not be empty", 2002))
+    elif not create and f.clears is not None:
+        columns.update(f.clears)
+
+
+def _items(f: Field, value: Any, name: str, faults: Faults) -> list[Columns]:
+    if not isinstance(value, list):
+        faults.wrong(name, Wrong("must be a list"))
+        return []
+    if len(value) > 200:
+        faults.wrong(name, Wrong("must have at most 200 items", 2004))
+        return []
+    fields = fields_of(f.row)  # type: ignore[arg-type]
+    return [_item(fields, item, f"{name}[{n}]", faults) for n, item in enumerate(value)]
+
+
+def _item(fields: tuple[Field, ...], item: Any, name: str, faults: Faults) -> Columns:
+    if not isinstance(item, dict):
+        faults.wrong(name, Wrong("must be an object"))
+        return {}
+    ident = item.get("id")
+    columns = _object(fields, item, ident is None, name + ".", faults)
+    if ident is not None:
+        if isinstance(ident, bool) or not isinstance(ident, int) or ident < 1:
+            faults.wrong(name + ".id", Wrong("must be an id"))
+        columns["id"] = ident
+    return columns
+
+
+def faulty(attribute: str, problem: str, detail: int = 2003) -> ApiError:
+    """The error of one wrong attribute, found by a call itself."""
+    return Invalid(f"{attribute} {problem}", detail=detail, details=(Fault(attribute, problem),))
+
+
+def missing(attribute: str) -> ApiError:
+    """The error of one missing attribute, found by a call itself."""
+    return Missing(f"{attribute} is missing", details=(Fault(attribute, "is missing"),))

@@ -1,0 +1,173 @@
+"""An entity: a row class, its table, and the ordinary calls derived from them."""
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import orjson
+from attrs import field, frozen
+
+from interactd.api import sql
+from interactd.api.answer import Answer, created, deleted, plain, updated
+from interactd.api.call import ACTIONS, IDS, PAGING, USER, Call, May
+from interactd.api.context import Context, taking
+from interactd.api.fields import Columns, Field, fields_of
+from interactd.api.listing import Listing
+from interactd.db import Statement, Step
+
+Check = Callable[[Context, Columns, int | None], Awaitable[None]]
+Steps = Callable[[Context, Columns, int | None], tuple[Step, ...]]
+
+
+async def _nothing_to_check(c: Context, body: Columns, ident: int | None) -> None:
+    return None
+
+
+def _no_steps(c: Context, body: Columns, ident: int | None) -> tuple[Step, ...]:
+    return ()
+
+
+@frozen(eq=False)
+class Entity:
+    """What the kernel knows of an entity.
+
+    A write is one script, one round trip: take the counter, remember the old state (404 here), `before`, the row,
+    `after`, tell (answer, activity, number). `check` runs before it and may read.
+    """
+
+    row: type
+    table: str
+    kind: str                                   # errors.KINDS: what is not found
+    activity: str                               # entityType of activities and tombstones
+    path: str
+    realm: int
+    may: May = USER
+    visible: str = "t.user_id = :owner"
+    order: str = ""
+    wrapped: bool = False
+    synced: bool = False                        # deleted rows leave a tombstone
+    on_update: Mapping[str, str] = {}           # columns that every update sets: SQL
+    check: Check = _nothing_to_check
+    before: Steps = _no_steps
+    after: Steps = _no_steps
+    fields: tuple[Field, ...] = field(init=False)
+    shown: str = field(init=False)
+    remember: Statement = field(init=False)
+    tell: Statement = field(init=False)
+    there: Statement = field(init=False)
+    delete: Statement = field(init=False)
+    get: Statement = field(init=False)
+    insert: Statement = field(init=False)
+    update: Statement = field(init=False)
+    listing: Listing = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        def put(name: str, made: Any) -> None:
+            object.__setattr__(self, name, made)
+        put("fields", fields_of(self.row))
+        put("shown", sql.shown(self.fields))
+        for name in ("remember", "tell", "there", "delete", "get", "insert", "update"):
+            put(name, getattr(sql, name)(self))
+        put("listing", Listing(self.table, f"{self.table} t", self.shown, self.visible, self.order, self.wrapped))
+
+    def create_steps(self, c: Context, body: Columns) -> tuple[Step, ...]:
+        """The script that stores a new row."""
+        values = {"owner": c.owner, "body": text(body)}
+        return (taking(c.owner), *self.before(c, body, None), Step(self.insert, values), *self.after(c, body, None), self.telling(c, "insert"))
+
+    def update_steps(self, c: Context, ident: int, body: Columns) -> tuple[Step, ...]:
+        """The script that changes a row."""
+        return (taking(c.owner), self.remembering(c, ident), *self.before(c, body, ident),
+                Step(self.update, {"owner": c.owner, "body": text(body)}), *self.after(c, body, ident), self.telling(c, "update"))
+
+    def delete_steps(self, c: Context, ids: list[int]) -> tuple[Step, ...]:
+        """The script that deletes rows, all or none."""
+        return (taking(c.owner), Step(self.there, {"ids": ids, "owner": c.owner}),
+                Step(self.delete, {"ids": ids, "owner": c.owner, "actor": actor(c)}))
+
+    def remembering(self, c: Context, ident: int) -> Step:
+        """The step that keeps the row's old state; 404 when it is not there."""
+        return Step(self.remember, {"id": ident, "owner": c.owner})
+
+    def telling(self, c: Context, action: str) -> Step:
+        """The step that answers the kept row and writes the activity."""
+        return Step(self.tell, {"owner": c.owner, "actor": actor(c), "action": action})
+
+    async def create(self, c: Context) -> Answer:
+        """Stores what the body says."""
+        await self.check(c, c.body, None)
+        return created(await self.written(c, "insert", self.create_steps(c, c.body)))
+
+    async def change(self, c: Context, ident: int) -> Answer:
+        """Changes what the body says."""
+        await self.check(c, c.body, ident)
+        return updated(await self.written(c, "update", self.update_steps(c, ident, c.body)))
+
+    async def written(self, c: Context, action: str, steps: tuple[Step, ...]) -> str:
+        """The entity's JSON after a script that ends with `telling`."""
+        shown, ident, seq, _ = (await c.script(*steps))[0]
+        c.changed(c.owner, seq, action, self.activity, ident)
+        return str(shown)
+
+    async def remove(self, c: Context, ids: list[int]) -> Answer:
+        """Deletes all of these, or none."""
+        for ident, seq, _ in await c.script(*self.delete_steps(c, ids)):
+            c.changed(c.owner, seq, "delete", self.activity, ident)
+        return deleted()
+
+    async def read(self, c: Context, ident: int) -> Answer:
+        """One of them."""
+        return plain((await c.one(self.get, id=ident, owner=c.owner))[0])
+
+    def calls(self, *names: str, **options: Any) -> tuple[Call, ...]:
+        """The ordinary calls of these names: put, list, get, post, delete, delete_ids."""
+        return tuple(ORDINARY[name](self, options) for name in names)
+
+    def call(self, verb: str, path: str, name: str, run: Callable[..., Awaitable[Answer]], **options: Any) -> Call:
+        """A call of this entity; its name in logs and metrics is `kind.name`."""
+        options.setdefault("action", ACTIONS[verb])
+        options.setdefault("may", self.may)
+        return Call(verb, path, f"{self.activity}.{name}", realm=self.realm, run=run, kind=self.kind, answer=self.row, **options)
+
+
+def actor(c: Context) -> int | None:
+    """Who acts: the user; nobody when it is a trigger device."""
+    return None if c.who is None else c.who.id
+
+
+def text(body: Columns) -> str:
+    """Columns as the jsonb text of a :body parameter."""
+    return orjson.dumps(body).decode()
+
+
+def _put(e: Entity, options: dict[str, Any]) -> Call:
+    return e.call("PUT", e.path, "put", e.create, body=e.row, create=True, wrapped="entity", success=201, summary=f"Create a {e.activity}", **options)
+
+
+def _list(e: Entity, options: dict[str, Any]) -> Call:
+    async def run(c: Context) -> Answer:
+        return await e.listing.answer(c, owner=c.owner)
+    return e.call("GET", e.path, "list", run, query=PAGING, wrapped="data" if e.wrapped else "list", summary=f"List {e.activity}s", **options)
+
+
+def _get(e: Entity, options: dict[str, Any]) -> Call:
+    return e.call("GET", e.path + "/:id", "get", e.read, summary=f"Read a {e.activity}", **options)
+
+
+def _post(e: Entity, options: dict[str, Any]) -> Call:
+    return e.call("POST", e.path + "/:id", "post", e.change, body=e.row, wrapped="entity", summary=f"Update a {e.activity}", **options)
+
+
+def _delete(e: Entity, options: dict[str, Any]) -> Call:
+    async def run(c: Context, ident: int) -> Answer:
+        return await e.remove(c, [ident])
+    return e.call("DELETE", e.path + "/:id", "delete", run, wrapped="deleted", summary=f"Delete a {e.activity}", **options)
+
+
+def _delete_ids(e: Entity, options: dict[str, Any]) -> Call:
+    async def run(c: Context) -> Answer:
+        return await e.remove(c, c.query["ids"])
+    return e.call("DELETE", e.path, "delete_ids", run, query=(IDS,), wrapped="deleted", summary=f"Delete several {e.activity}s, all or none", **options)
+
+
+ORDINARY = {"put": _put, "list": _list, "get": _get, "post": _post, "delete": _delete, "delete_ids": _delete_ids}
