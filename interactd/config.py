@@ -18,6 +18,7 @@ from attrs import frozen
 
 from interactd.keys import (Key, Network, area_code, choice, database, endpoint, file_or_none, folder, key, keys, listed, network,
                             number, origin, region, size, text, web_address, whole, yes_no)
+from interactd.refusals import ConfigError
 
 SYSTEM_FILE = Path("/etc/interactd/interactd.conf")
 _MANY = 10 ** 9
@@ -33,7 +34,7 @@ class Http:
                           "with a path of its own): https://interact.example.com")
     allowed_origins: tuple[str, ...] = key("", listed(origin),
                                            "Web origins that may call the API (CORS), separated by commas.")
-    trusted_proxies: tuple[Network, ...] = key("", listed(network), "Addresses and networks of trusted proxies, separated by commas.")
+    trusted_proxies: tuple[Network, ...] = key("", listed(network), "Addresses and networks of trusted proxies, with commas.")
     jsonp_query_token: bool = key("no", yes_no, "Whether a JSONP call may carry its authToken in the query (proxies log it).")
     body_limit: int = key("1 MiB", size(1024, 1 << 30), "Largest body of a request.")
     picture_body_limit: int = key("8 MiB", size(1024, 1 << 30), "Largest body of a picture upload.")
@@ -47,7 +48,7 @@ class Database:
                    "a PostgreSQL 15 to 18, postgresql://user:password@host/database .", secret=True)
     pool: int = key("8", whole(1, 500), "Connections for ordinary calls.")
     event_pool: int = key("4", whole(1, 100), "Connections kept for incoming events alone.")
-    run_as: str = key("", text, "The account of the embedded PostgreSQL when interactd is started by root (PostgreSQL refuses it). "
+    run_as: str = key("", text, "The account of the embedded PostgreSQL when root starts interactd (PostgreSQL refuses root). "
                       "Empty:  postgres if the system has it, else an account `interactd` is made.")
 
 
@@ -148,10 +149,6 @@ class Config:
 
 SECTIONS: dict[str, type] = {"http": Http, "database": Database, "state": State, "auth": Auth, "numbers": Numbers,
                              "limits": Limits, "live": Live, "log": Log}
-
-
-class ConfigError(Exception):
-    """What is wrong in the configuration: one line for each fault, with its place and what would be right."""
 
 
 @frozen

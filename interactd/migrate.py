@@ -10,6 +10,8 @@ from typing import Any, Iterator
 import psycopg2
 from attrs import frozen
 
+from interactd.refusals import SchemaError
+
 _LOCK = 0x696E7465726163     # "interac": the advisory lock of whoever prepares a database
 
 _KNOWN = "SELECT version, name, checksum FROM schema_versions ORDER BY version"
@@ -17,10 +19,6 @@ _CREATE = """CREATE TABLE IF NOT EXISTS schema_versions (
   version int PRIMARY KEY, name text NOT NULL, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"""
 _EXISTS = "SELECT to_regclass('schema_versions') IS NOT NULL"
 _APPLIED = "INSERT INTO schema_versions (version, name, checksum) VALUES (%s, %s, %s)"
-
-
-class SchemaError(Exception):
-    """Why this code must not touch this database, in one sentence."""
 
 
 @frozen

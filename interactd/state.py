@@ -10,15 +10,9 @@ from pathlib import Path
 
 from attrs import frozen
 
+from interactd.refusals import InUse, StateError
+
 _LOCK = "lock"
-
-
-class StateError(Exception):
-    """Why the state directory can not be used, in one sentence."""
-
-
-class InUse(StateError):
-    """Another process has claimed the state directory."""
 
 
 @frozen
@@ -43,8 +37,8 @@ def claim(directory: Path) -> Claim:
     except BlockingIOError:
         holder = os.read(descriptor, 32).decode("ascii", "replace").strip()
         os.close(descriptor)
-        raise InUse(f"the state directory {directory} is in use by process {holder or 'unknown'}: stop that one, or choose another "
-                    "directory ([state] directory)") from None
+        raise InUse(f"the state directory {directory} is in use by process {holder or 'unknown'}: stop that one, or choose "
+                    "another directory ([state] directory)") from None
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
     return Claim(directory, descriptor)
@@ -55,10 +49,10 @@ def _make(directory: Path) -> None:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = directory.stat()
         if found.st_uid != os.geteuid():
-            raise StateError(f"the state directory {directory} belongs to {_name(found.st_uid)}: run this as {_name(found.st_uid)}, or "
-                             "choose another directory ([state] directory)")
+            raise StateError(f"the state directory {directory} belongs to {_name(found.st_uid)}: run this as that account "
+                             "or choose another directory ([state] directory)")
         if not (directory / _LOCK).exists() and any(directory.iterdir()):
-            raise StateError(f"{directory} is neither empty nor a state directory of interactd: choose another ([state] directory)")
+            raise StateError(f"{directory} is not empty and no state directory: choose another ([state] directory)")
         if stat.S_IMODE(found.st_mode) & ~0o710:
             directory.chmod(0o700)
     except OSError as failure:

@@ -19,6 +19,7 @@ from unittest import TestCase
 import psycopg2
 
 from interactd import cluster
+from interactd.accounts import account_for, detached
 from interactd.migrate import migrate
 
 _ROOM = 2 << 30         # the memory file system is used if it has this much left: fsync costs nothing there
@@ -75,13 +76,14 @@ def _start() -> Server:
         server = Server(elsewhere)
         atexit.register(server.drop, server.url(server.template))
         return server
-    account = cluster.account_for("")
+    account = account_for("")
     home = Path(tempfile.mkdtemp(prefix="interactd-test-", dir=_roomy()))
     home.chmod(0o755)
     layout = cluster.prepare(home / "pg", account)
-    subprocess.run(cluster.detached(layout.initdb, account), env=layout.environment, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(detached(layout.initdb, account), env=layout.environment, check=True, stdout=subprocess.DEVNULL)
+    layout.fresh.rename(layout.data)
     guarded = ["/bin/sh", "-c", _GUARD, "sh", *layout.postgres]
-    process = subprocess.Popen(cluster.detached(guarded, account), env=layout.environment, stdin=subprocess.PIPE,
+    process = subprocess.Popen(detached(guarded, account), env=layout.environment, stdin=subprocess.PIPE,
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     atexit.register(_stop, process, home, os.getpid())
     _await_ready(layout, process)
@@ -95,9 +97,8 @@ def _roomy() -> str | None:
 
 
 def _await_ready(layout: cluster.Layout, process: subprocess.Popen[bytes]) -> None:
-    note = layout.data / "postmaster.pid"
     while process.poll() is None:
-        if note.exists() and note.read_text().split("\n")[-2:-1] == ["ready   "]:
+        if cluster.is_ready(layout.data):
             return
         time.sleep(0.02)
     raise RuntimeError("PostgreSQL did not start: " + "".join(f.read_text() for f in layout.log.iterdir()))
