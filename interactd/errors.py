@@ -202,7 +202,7 @@ class Unavailable(ApiError):
 def refusal(state: str, what: str, detail: str) -> ApiError:
     """The error that a statement raised by the SQL functions `refuse` and `must` (schema/0001)."""
     if state == "IA404":
-        return NotFound(what, detail=int(detail or 1001))
+        return NotFound(what.partition(" ")[0], detail=int(detail or 1001), devmsg=f"{what} not found")
     kind = REFUSALS[state]
     return kind(what, detail=int(detail)) if detail and detail != "1001" else kind(what)
 

@@ -1,0 +1,52 @@
+"""The daemon's parts, made and joined in one breath, on a database that is migrated already."""
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import frozen
+
+from interactd.api.app import Api
+from interactd.api.context import App
+from interactd.auth.credentials import Credentials
+from interactd.auth.passwords import Passwords
+from interactd.auth.sessions import Sessions
+from interactd.auth.throttle import Throttle
+from interactd.auth.triggerkeys import open_keys
+from interactd.calls import CALLS
+from interactd.changes import Hub
+from interactd.config import Config
+from interactd.db import Database
+
+
+@frozen
+class Parts:
+    """What runs behind the port; `stop` ends it in reverse order."""
+
+    app: App
+    api: Api
+    services: tuple[Any, ...]
+
+    async def stop(self) -> None:
+        """Everything is stopped when this returns."""
+        for service in reversed(self.services):
+            await _settled(service.stopService())
+        await self.app.sessions.settled()
+
+
+async def _settled(result: Any) -> None:
+    if result is not None:
+        await result
+
+
+async def build(reactor: Any, config: Config, dsn: str) -> Parts:
+    """All parts, started; the first error is raised."""
+    database = Database(reactor, dsn, config.database.pool)
+    await database.open()
+    hub = Hub()
+    passwords = Passwords(config.auth, reactor)
+    throttle = Throttle(config.auth.login_attempts, config.auth.login_window)
+    sessions = Sessions(database, hub, Credentials(database, passwords, throttle, reactor.seconds), config, reactor.seconds)
+    keys = await open_keys(config.auth.trigger_keys_file or config.state.directory / "trigger-keys", database)
+    app = App(config, database, hub, sessions, passwords, keys, None, reactor)  # type: ignore[arg-type]
+    passwords.startService()
+    return Parts(app, Api(app, CALLS), (database, passwords))

@@ -1,0 +1,8 @@
+"""The one list of modules that offer calls."""
+from __future__ import annotations
+
+from interactd.api.call import Call
+from interactd.entities import notes
+
+MODULES = (notes,)
+CALLS: tuple[Call, ...] = tuple(call for module in MODULES for call in module.CALLS)

@@ -1,0 +1,24 @@
+"""Notes on a contact or a deal (contract section 4, note)."""
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import frozen
+
+from interactd.api.entity import Entity
+from interactd.api.fields import ident, stamp, text
+from interactd.api.related import related_to
+
+
+@frozen
+class Note:
+    """A note; `timestamp` is the time of its last change."""
+
+    id: int = ident()
+    message: str = text("message", 10000, required=True)
+    related_to: Any = related_to(required=True)
+    timestamp: int = stamp("timestamp")
+
+
+ENTITY = Entity(Note, table="notes", kind="note", activity="note", path="/v2/notes", realm=400, synced=True, on_update={"timestamp": "time_of(:owner)"})
+CALLS = ENTITY.calls("put", "list", "post", "delete", "delete_ids")
