@@ -23,6 +23,10 @@ async def _nothing_to_check(c: Context, body: Columns, ident: int | None) -> Non
     return None
 
 
+def _owners(c: Context) -> Mapping[str, Any]:
+    return {"owner": c.owner}
+
+
 def _no_steps(c: Context, body: Columns, ident: int | None) -> tuple[Step, ...]:
     return ()
 
@@ -42,7 +46,9 @@ class Entity:
     path: str
     realm: int
     may: May = USER
-    visible: str = "t.user_id = :owner"
+    owned: bool = True                          # a user's data: numbered, synced by the owner's counter
+    visible: str = "t.user_id = :owner"         # which rows there are for whoever asks, by the values of `scope`
+    scope: Callable[[Context], Mapping[str, Any]] = _owners
     order: str = ""
     wrapped: bool = False
     synced: bool = False                        # deleted rows leave a tombstone
@@ -72,26 +78,33 @@ class Entity:
 
     def create_steps(self, c: Context, body: Columns) -> tuple[Step, ...]:
         """The script that stores a new row."""
-        values = {"owner": c.owner, "body": text(body)}
-        return (taking(c.owner), *self.before(c, body, None), Step(self.insert, values), *self.after(c, body, None), self.telling(c, "insert"))
+        return (*self._taking(c), *self.before(c, body, None), self.step(c, self.insert, body=text(body)),
+                *self.after(c, body, None), self.telling(c, "insert"))
 
     def update_steps(self, c: Context, ident: int, body: Columns) -> tuple[Step, ...]:
         """The script that changes a row."""
-        return (taking(c.owner), self.remembering(c, ident), *self.before(c, body, ident),
-                Step(self.update, {"owner": c.owner, "body": text(body)}), *self.after(c, body, ident), self.telling(c, "update"))
+        return (*self._taking(c), self.remembering(c, ident), *self.before(c, body, ident), self.step(c, self.update, body=text(body)),
+                *self.after(c, body, ident), self.telling(c, "update"))
 
     def delete_steps(self, c: Context, ids: list[int]) -> tuple[Step, ...]:
         """The script that deletes rows, all or none."""
-        return (taking(c.owner), Step(self.there, {"ids": ids, "owner": c.owner}),
-                Step(self.delete, {"ids": ids, "owner": c.owner, "actor": actor(c)}))
+        return (*self._taking(c), self.step(c, self.there, ids=ids), self.step(c, self.delete, ids=ids))
 
     def remembering(self, c: Context, ident: int) -> Step:
         """The step that keeps the row's old state; 404 when it is not there."""
-        return Step(self.remember, {"id": ident, "owner": c.owner})
+        return self.step(c, self.remember, id=ident)
 
     def telling(self, c: Context, action: str) -> Step:
         """The step that answers the kept row and writes the activity."""
-        return Step(self.tell, {"owner": c.owner, "actor": actor(c), "action": action})
+        return self.step(c, self.tell, action=action)
+
+    def step(self, c: Context, statement: Statement, **values: Any) -> Step:
+        """A statement with what it wants of `values`, owner, actor and scope."""
+        given = {"owner": c.owner, "actor": actor(c), **self.scope(c), **values}
+        return Step(statement, {name: given[name] for name in statement.names})
+
+    def _taking(self, c: Context) -> tuple[Step, ...]:
+        return (taking(c.owner),) if self.owned else ()
 
     async def create(self, c: Context) -> Answer:
         """Stores what the body says."""
@@ -117,7 +130,7 @@ class Entity:
 
     async def read(self, c: Context, ident: int) -> Answer:
         """One of them."""
-        return plain((await c.one(self.get, id=ident, owner=c.owner))[0])
+        return plain((await c.one(self.get, id=ident, **self.scope(c)))[0])
 
     def calls(self, *names: str, **options: Any) -> tuple[Call, ...]:
         """The ordinary calls of these names: put, list, get, post, delete, delete_ids."""
@@ -146,7 +159,7 @@ def _put(e: Entity, options: dict[str, Any]) -> Call:
 
 def _list(e: Entity, options: dict[str, Any]) -> Call:
     async def run(c: Context) -> Answer:
-        return await e.listing.answer(c, owner=c.owner)
+        return await e.listing.answer(c, **e.scope(c))
     return e.call("GET", e.path, "list", run, query=PAGING, wrapped="data" if e.wrapped else "list", summary=f"List {e.activity}s", **options)
 
 

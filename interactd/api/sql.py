@@ -27,9 +27,10 @@ def insert(e: Entity) -> Statement:
     columns = [(c, f.default_sql) for f in e.fields if f.read for c in f.columns]
     names = ", ".join(c for c, _ in columns)
     values = ", ".join(f"coalesce(r.{c}, {default})" if default else f"r.{c}" for c, default in columns)
+    into, what = ("user_id, seq, ", ":owner, number_of(:owner), ") if e.owned else ("", "")
     return Statement(f"{e.table}_insert", f"""
-INSERT INTO {e.table} (user_id, seq, {names})
-SELECT :owner, number_of(:owner), {values} FROM jsonb_populate_record(NULL::{e.table}, :body::jsonb) r
+INSERT INTO {e.table} ({into}{names})
+SELECT {what}{values} FROM jsonb_populate_record(NULL::{e.table}, :body::jsonb) r
 RETURNING keep('id', id::text)""")
 
 
@@ -38,18 +39,19 @@ def update(e: Entity) -> Statement:
     columns = [c for f in e.fields if f.read and not f.create_only for c in f.columns]
     names = ", ".join(columns)
     values = ", ".join(f"r.{c}" for c in columns)
-    extra = "".join(f", {column} = {sql}" for column, sql in e.on_update.items())
+    always = {**({"seq": "number_of(:owner)"} if e.owned else {}), **e.on_update}
+    extra = "".join(f", {column} = {sql}" for column, sql in always.items())
     return Statement(f"{e.table}_update", f"""
-UPDATE {e.table} t SET ({names}) = (SELECT {values} FROM jsonb_populate_record(t, :body::jsonb) r), seq = number_of(:owner){extra}
-WHERE t.id = kept('id')::bigint AND t.user_id = :owner""")
+UPDATE {e.table} t SET ({names}) = (SELECT ROW({values}).* FROM jsonb_populate_record(t, :body::jsonb) r){extra}
+WHERE t.id = kept('id')::bigint AND {e.visible}""")
 
 
 def tell(e: Entity) -> Statement:
     """The kept row as it is now, its number; writes the activity."""
     return Statement(f"{e.table}_tell", f"""
-SELECT j.entity::text, j.id, number_of(:owner),
+SELECT j.entity::text, j.id, number_of(:owner::bigint),
   record(:owner, :actor, :action, '{e.activity}', j.id, kept('old')::json, j.entity)
-FROM (SELECT t.id, {e.shown} AS entity FROM {e.table} t WHERE t.id = kept('id')::bigint AND t.user_id = :owner OFFSET 0) j""")
+FROM (SELECT t.id, {e.shown} AS entity FROM {e.table} t WHERE t.id = kept('id')::bigint AND {e.visible} OFFSET 0) j""")
 
 
 def there(e: Entity) -> Statement:
@@ -64,9 +66,9 @@ def delete(e: Entity) -> Statement:
     grave = f""", grave AS (INSERT INTO tombstones (user_id, entity_type, entity_id, seq)
     SELECT :owner, '{e.activity}', old.id, number_of(:owner) FROM old)""" if e.synced else ""
     return Statement(f"{e.table}_delete", f"""
-WITH old AS MATERIALIZED (SELECT t.id, {e.shown} AS entity FROM {e.table} t WHERE t.id = ANY(:ids::bigint[]) AND t.user_id = :owner),
+WITH old AS MATERIALIZED (SELECT t.id, {e.shown} AS entity FROM {e.table} t WHERE t.id = ANY(:ids::bigint[]) AND {e.visible}),
   gone AS (DELETE FROM {e.table} t USING old WHERE t.id = old.id){grave}
-SELECT old.id, number_of(:owner), record(:owner, :actor, 'delete', '{e.activity}', old.id, old.entity, NULL) FROM old ORDER BY old.id""")
+SELECT old.id, number_of(:owner::bigint), record(:owner, :actor, 'delete', '{e.activity}', old.id, old.entity, NULL) FROM old ORDER BY old.id""")
 
 
 def get(e: Entity) -> Statement:
