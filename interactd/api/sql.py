@@ -42,7 +42,7 @@ def update(e: Entity) -> Statement:
     always = {**({"seq": "number_of(:owner)"} if e.owned else {}), **e.on_update}
     extra = "".join(f", {column} = {sql}" for column, sql in always.items())
     return Statement(f"{e.table}_update", f"""
-UPDATE {e.table} t SET ({names}) = (SELECT ROW({values}).* FROM jsonb_populate_record(t, :body::jsonb) r){extra}
+UPDATE {e.table} t SET ({names}) = (SELECT {values} FROM jsonb_populate_record(t, :body::jsonb) r){extra}
 WHERE t.id = kept('id')::bigint AND {e.visible}""")
 
 
