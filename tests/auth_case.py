@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +28,18 @@ PASSWORD = "correct horse"
 
 
 class Counting(PasswordHasher):
-    """A hasher that keeps the hashes it was asked to verify against."""
+    """A hasher that keeps the hashes it was asked to verify against, and calls `begun` on the reactor thread before it does."""
 
     def __init__(self, auth: Auth) -> None:
         plain = hasher_for(auth)
         super().__init__(plain.time_cost, plain.memory_cost, plain.parallelism)
         self.verified: list[Any] = []
+        self.begun: Callable[[], None] | None = None
 
     def verify(self, hash: Any, password: Any) -> Any:
         self.verified.append(hash)
+        if self.begun is not None:
+            reactor.callFromThread(self.begun)      # type: ignore[attr-defined]
         return super().verify(hash, password)
 
 
