@@ -100,14 +100,14 @@ class EmbeddedPostgres(Service):
 
     def startService(self) -> Deferred[None]:
         """Fires when the database accepts connections; fails with ClusterError."""
-        super().startService()      # type: ignore[no-untyped-call]
+        Service.startService(self)
         started: Deferred[None] = Deferred()
         self._work = Deferred.fromCoroutine(self._live(started))
         return started
 
     def stopService(self) -> Deferred[None]:
         """Fires when PostgreSQL has ended; those still connected are cut off (fast shutdown)."""
-        super().stopService()       # type: ignore[no-untyped-call]
+        Service.stopService(self)
         return Deferred.fromCoroutine(self._stop())
 
     async def _live(self, started: Deferred[None]) -> None:

@@ -12,7 +12,7 @@ from attrs import frozen
 
 from interactd.refusals import SchemaError
 
-_LOCK = 0x696E7465726163     # "interac": the advisory lock of whoever prepares a database
+LOCK = 0x696E7465726163     # "interac": the advisory lock of whoever prepares a database
 
 _KNOWN = "SELECT version, name, checksum FROM schema_versions ORDER BY version"
 _CREATE = """CREATE TABLE IF NOT EXISTS schema_versions (
@@ -45,11 +45,14 @@ def migrations() -> tuple[Migration, ...]:
 @contextmanager
 def preparing(dsn: str) -> Iterator[Any]:
     """A psycopg2 connection that alone prepares the database; other nodes wait until it is closed."""
-    connection = psycopg2.connect(dsn, application_name="interactd migrate")
+    try:
+        connection = psycopg2.connect(dsn, application_name="interactd migrate")
+    except psycopg2.OperationalError as failure:
+        raise SchemaError(f"the database can not be opened: {str(failure).strip()}") from None
     try:
         connection.autocommit = True
         with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
+            cursor.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
         yield connection
     finally:
         connection.close()

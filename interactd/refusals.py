@@ -22,4 +22,4 @@ class ClusterError(Refusal):
 
 
 class SchemaError(Refusal):
-    """This code must not touch this database."""
+    """The database can not be used by this code."""

@@ -14,6 +14,7 @@ from attrs import field, frozen
 
 from interactd.auth.tokens import SIZE, digest, spell
 from interactd.db import Database, Statement
+from interactd.refusals import Refusal
 
 _PURPOSE = b"interactd trigger token 1\0"
 
@@ -21,7 +22,7 @@ ONE_DEVICE_PER_KEY = Statement("one_trigger_device_per_key", """
 SELECT DISTINCT ON (key_id) key_id, salt, token_hash FROM trigger_devices ORDER BY key_id, id""")
 
 
-class KeyRingError(Exception):
+class KeyRingError(Refusal):
     """Why the daemon must not start with this key file, in one sentence."""
 
 
