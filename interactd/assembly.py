@@ -45,8 +45,9 @@ async def build(reactor: Any, config: Config, dsn: str) -> Parts:
     hub = Hub()
     passwords = Passwords(config.auth, reactor)
     throttle = Throttle(config.auth.login_attempts, config.auth.login_window)
-    sessions = Sessions(database, hub, Credentials(database, passwords, throttle, reactor.seconds), config, reactor.seconds)
+    credentials = Credentials(database, passwords, throttle, reactor.seconds)
+    sessions = Sessions(database, hub, credentials, config, reactor.seconds)
     keys = await open_keys(config.auth.trigger_keys_file or config.state.directory / "trigger-keys", database)
-    app = App(config, database, hub, sessions, passwords, keys, None, reactor)  # type: ignore[arg-type]
+    app = App(config, database, hub, sessions, passwords, credentials, keys, None, reactor)  # type: ignore[arg-type]
     passwords.startService()
     return Parts(app, Api(app, CALLS), (database, passwords))

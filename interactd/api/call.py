@@ -128,6 +128,7 @@ class Call:
     read: Callable[[Any], Any] | None = None     # reads a body that no row class describes
     body_schema: dict[str, Any] | None = None    # its schema
     query: tuple[Param, ...] = ()
+    prepare: Callable[[Context], Awaitable[None]] | None = None   # slow work before the transaction opens (hashing, images)
     transact: Transact = Transact.NONE
     limit: int = 1 << 20                         # bytes of the body
     answer: Any = None                           # row class or schema of the answer, for OpenAPI and the tests

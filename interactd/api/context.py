@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
 
+from interactd.auth.credentials import Credentials
 from interactd.auth.passwords import Passwords
 from interactd.auth.sessions import Sessions
 from interactd.auth.trigger import TriggerDevice
 from interactd.auth.triggerkeys import TriggerKeys
 from interactd.auth.user import User
-
 from interactd.changes import Changed, Hub
 from interactd.config import Config
 from interactd.db import Database, Queries, Statement, Step
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from interactd.api.call import Call
     from interactd.events.intake import Intake
 
+RANK = {"user": 0, "customer_admin": 1, "interact_admin": 2}
 TAKE = Statement("take", "SELECT take(:owners::bigint[])")
 
 
@@ -33,6 +34,7 @@ class App:
     hub: Hub
     sessions: Sessions
     passwords: Passwords
+    credentials: Credentials
     trigger_keys: TriggerKeys
     intake: Intake
     clock: Any
@@ -74,6 +76,14 @@ class Context:
     def owner(self) -> int:
         """Whose data: the user's own, or the trigger device's owner's."""
         return self.user.id if self.trigger is None else self.trigger.user_id
+
+    @property
+    def rank(self) -> int:
+        """How much the user may: 0 user, 1 customer_admin of a company, 2 interact_admin."""
+        roles = self.user.roles
+        if "interact_admin" in roles:
+            return 2
+        return 1 if "customer_admin" in roles and self.user.company_id is not None else 0
 
     @property
     def config(self) -> Config:

@@ -18,7 +18,7 @@ from interactd.api import body as bodies
 from interactd.api import query as queries
 from interactd.api.answer import Answer
 from interactd.api.call import Call, Token, Transact
-from interactd.api.context import App, Asked, Context
+from interactd.api.context import RANK, App, Asked, Context
 from interactd.api.violations import error_of
 from interactd.auth.tokens import digest
 from interactd.auth.trigger import trigger
@@ -26,7 +26,6 @@ from interactd.db import Transaction, Violation
 from interactd.errors import ApiError, Forbidden, Internal, Invalid, Missing, NotFound, Unauthenticated, UpgradeRequired, WrongVerb
 
 log = Logger()
-RANK = {"user": 0, "customer_admin": 1, "interact_admin": 2}
 
 
 @define
@@ -115,6 +114,8 @@ async def _answer(app: App, call: Call, request: Request) -> Answer:
 
 
 async def _run(c: Context) -> Answer:
+    if c.call.prepare is not None:
+        await c.call.prepare(c)
     if c.call.transact is Transact.NONE:
         return await c.call(c)
 
@@ -190,16 +191,8 @@ def allow(c: Context) -> None:
         raise Forbidden("a trigger app may only register and read trigger devices")
     if not may.password_due:
         c.who.demand_own_password()
-    if rank(c) < RANK[may.role]:
+    if c.rank < RANK[may.role]:
         raise Forbidden("this takes the role " + may.role)
-
-
-def rank(c: Context) -> int:
-    """How much the user may: 0 user, 1 customer_admin of a company, 2 interact_admin."""
-    roles = c.user.roles
-    if "interact_admin" in roles:
-        return 2
-    return 1 if "customer_admin" in roles and c.user.company_id is not None else 0
 
 
 def _ids(call: Call, said: tuple[str, ...]) -> list[int]:
