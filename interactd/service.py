@@ -145,7 +145,7 @@ class Behind(Service):
     parts: Parts
 
     def __init__(self, reactor: Any, config: Config, dsn: str) -> None:
-        self._build = lambda: build(reactor, config, dsn)
+        self._made_of = (reactor, config, dsn)
         self._built = False
 
     def startService(self) -> Deferred[None]:
@@ -154,7 +154,7 @@ class Behind(Service):
         return Deferred.fromCoroutine(self._start())
 
     async def _start(self) -> None:
-        self.parts = await self._build()
+        self.parts = await build(*self._made_of)
         self._built = True
 
     def stopService(self) -> Deferred[None] | None:
