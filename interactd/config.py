@@ -98,7 +98,7 @@ class Limits:
     contacts: int = key("50000", whole(1, _MANY), "Contacts of one user.")
     items: int = key("200", whole(1, 100000), "Entries of each list inside a contact.")
     devices: int = key("200", whole(1, 100000), "Devices, and trigger devices, of one user.")
-    sessions: int = key("50", whole(1, 100000), "Open sessions of one user; one more ends the oldest.")
+    sessions: int = key("50", whole(1, 100000), "Open sessions of one user; a login beyond them is refused.")
     picture_bytes: int = key("1 GiB", size(0, 1 << 50), "Pictures of one user, together.")
     page_slice: int = key("500", whole(1, 100000), "Rows read at once while a long list is sent.")
 

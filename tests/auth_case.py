@@ -39,7 +39,7 @@ class Counting(PasswordHasher):
     def verify(self, hash: Any, password: Any) -> Any:
         self.verified.append(hash)
         if self.begun is not None:
-            reactor.callFromThread(self.begun)      # type: ignore[attr-defined]
+            reactor.callFromThread(self.begun)
         return super().verify(hash, password)
 
 
@@ -71,11 +71,16 @@ class AuthCase(TestCase):
         self.node = Node(self)
         self.other = Node(self)
 
+    def waiting(self) -> bool:
+        """Whether a connection to this database waits for a lock."""
+        return bool(self.sql("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"))
+
     def sql(self, text: str, *parameters: object) -> list[tuple[Any, ...]]:
         """Rows of a statement on a connection of its own."""
         return execute(self.address, text, *parameters)
 
-    def user(self, email: str = "ann@example.com", *, password: str | None = PASSWORD, active: bool = True, must_change: bool = False) -> int:
+    def user(self, email: str = "ann@example.com", *, password: str | None = PASSWORD, active: bool = True,
+             must_change: bool = False) -> int:
         """The id of a new account."""
         secret = password and hash_password(CHEAP, password)
         return int(self.sql("INSERT INTO users (email, password_hash, active, must_change) VALUES (%s, %s, %s, %s) RETURNING id",

@@ -25,8 +25,8 @@ class LoginTests(AuthCase):
         user = self.user()
         login = await self.login()
         self.assertRegex(login.token, r"\A[A-Za-z0-9_-]{43}\Z")
-        ((owner, hash_, scope, address, agent),) = self.sql("SELECT user_id, token_hash, scope, address, agent FROM sessions")
-        self.assertEqual((owner, bytes(hash_), scope, address, agent), (user, digest(login.token), "device app", ADDRESS, "test/1"))
+        ((hash_, *others),) = self.sql("SELECT token_hash, user_id, scope, address, agent FROM sessions")
+        self.assertEqual((bytes(hash_), *others), (digest(login.token), user, "device app", ADDRESS, "test/1"))
         self.assertEqual(self.sql("SELECT count(*) FROM sessions s WHERE s::text LIKE %s", f"%{login.token}%"), [(0,)])
 
     async def test_the_user_of_a_login(self) -> None:
@@ -36,8 +36,8 @@ class LoginTests(AuthCase):
         self.sql("INSERT INTO user_roles VALUES (%s, 'user'), (%s, 'customer_admin')", user, user)
         login = await self.login(scope="csr")
         ((session, expires),) = self.sql("SELECT id, (extract(epoch FROM expires_at) * 1000)::bigint FROM sessions")
-        self.assertEqual(login.user, User(user, "ann@example.com", company, frozenset({"user", "customer_admin"}), session, "csr", 1,
-                                          False, expires))
+        roles = frozenset({"user", "customer_admin"})
+        self.assertEqual(login.user, User(user, "ann@example.com", company, roles, session, "csr", 1, False, expires))
         self.assertEqual(login.expires, expires)
         self.assertEqual(await self.node.sessions.who(login.token), login.user)
 
@@ -147,7 +147,8 @@ class WrongTests(AuthCase):
 
     async def test_the_100_newest_addresses_of_an_account_are_kept(self) -> None:
         user = self.user()
-        self.sql("INSERT INTO login_addresses SELECT %s, 'old ' || n, now() - n * interval '1 minute' FROM generate_series(1, 120) n", user)
+        self.sql("INSERT INTO login_addresses SELECT %s, 'old ' || n, now() - n * interval '1 minute' "
+                 "FROM generate_series(1, 120) n", user)
         await self.login()
         self.assertEqual(self.sql("SELECT count(*), count(*) FILTER (WHERE address = %s), bool_or(address = 'old 100') "
                                   "FROM login_addresses", ADDRESS), [(100, 1, False)])
@@ -231,7 +232,7 @@ class SessionLimitTests(AuthCase):
         ending = Deferred.fromCoroutine(self.db.transaction("end", end))
         await waits
         login = Deferred.fromCoroutine(self.login())
-        while self.sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()") == [(0,)]:
+        while not self.waiting():
             await self.db.query(NOTHING)
         held.callback(None)
         await ending

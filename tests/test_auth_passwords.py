@@ -82,7 +82,7 @@ class Gate(PasswordHasher):
         self._expected: list[tuple[int, Deferred[None]]] = []
 
     def verify(self, hash: Any, password: Any) -> Any:
-        reactor.callFromThread(self._arrive)    # type: ignore[attr-defined]
+        reactor.callFromThread(self._arrive)
         self.open.acquire()
         return super().verify(hash, password)
 

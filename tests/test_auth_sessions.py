@@ -36,7 +36,7 @@ class WhoTests(SessionCase):
     """Tokens, dead and alive."""
 
     async def test_dead_tokens(self) -> None:
-        for token in ("", "x", "\0", "\ud800", new_token(), self.token.swapcase(), self.token + "=", self.token[:-1], "é" * 10_000):
+        for token in ("", "x", "\0", "\ud800", new_token(), self.token.swapcase(), self.token + "=", self.token[:-1], "é" * 9000):
             await self.dead(token)
 
     async def test_an_expired_token_is_dead_on_the_millisecond(self) -> None:
@@ -165,10 +165,10 @@ class RenewalTests(SessionCase):
 
     def times(self) -> tuple[bool, bool]:
         """Whether the session was used just now, and expires 14 days after that."""
-        return self.sql("SELECT now() - used_at < '30 seconds', expires_at - used_at = '14 days' FROM sessions")[0]  # type: ignore
+        return self.sql("SELECT now() - used_at < '30 seconds', expires_at - used_at = '14 days' FROM sessions")[0]
 
     def age(self, seconds: int) -> None:
-        self.sql("UPDATE sessions SET used_at = used_at - %s * interval '1 second', expires_at = expires_at - %s * interval '1 second'",
+        self.sql("UPDATE sessions SET used_at = used_at - %s * interval '1 s', expires_at = expires_at - %s * interval '1 s'",
                  seconds, seconds)
 
     async def test_a_call_renews_a_session_last_used_over_a_minute_ago(self) -> None:
@@ -188,21 +188,23 @@ class RenewalTests(SessionCase):
         self.assertEqual(self.sql("SELECT xmin::text, used_at FROM sessions"), before)
 
     async def test_calls_at_once_write_it_once(self) -> None:
-        self.sql("CREATE TABLE written (at timestamptz)")
-        self.sql("CREATE FUNCTION written() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO written VALUES (now()); RETURN NULL; END'")
-        self.sql("CREATE TRIGGER written AFTER UPDATE ON sessions FOR EACH ROW WHEN (NEW.used_at > OLD.used_at) EXECUTE FUNCTION written()")
         self.age(61)
+        self.sql("CREATE TABLE written (at timestamptz)")
+        self.sql("CREATE FUNCTION written() RETURNS trigger LANGUAGE plpgsql AS "
+                 "'BEGIN INSERT INTO written VALUES (now()); RETURN NULL; END'")
+        self.sql("CREATE TRIGGER written AFTER UPDATE ON sessions FOR EACH ROW EXECUTE FUNCTION written()")
         await gatherResults([Deferred.fromCoroutine(self.who(fresh=True)) for _ in range(20)])
         await self.node.sessions.settled()
         self.assertEqual(self.sql("SELECT count(*) FROM written"), [(1,)])
 
     async def test_portal_and_csr_end_90_days_after_the_login(self) -> None:
         for scope, days in (("web portal", 90), ("csr", 90), ("device app", 94)):
-            self.sql("UPDATE sessions SET scope = %s, created_at = now() - interval '80 days', used_at = now() - interval '1 hour', "
-                     "expires_at = now() + interval '1 day'", scope)
+            self.sql("UPDATE sessions SET scope = %s, created_at = now() - interval '80 days', "
+                     "used_at = now() - interval '1 hour', expires_at = now() + interval '1 day'", scope)
             await self.who(fresh=True)
             await self.node.sessions.settled()
-            self.assertEqual(self.sql("SELECT round(extract(epoch FROM expires_at - created_at) / 86400) FROM sessions"), [(days,)])
+            self.assertEqual(self.sql("SELECT round(extract(epoch FROM expires_at - created_at) / 86400) FROM sessions"),
+                             [(days,)])
 
     async def test_an_expired_session_is_not_renewed(self) -> None:
         self.sql("UPDATE sessions SET used_at = now() - interval '15 days', expires_at = now()")

@@ -98,7 +98,8 @@ class TriggerKeyTests(AuthCase):
         self.assertIn("chmod 600", await self.message())
 
     async def test_a_broken_line_is_named_and_not_shown(self) -> None:
-        for line in ("first", "first tooshort", "first canary!!", f"first {LINE.split()[1]} more", f"first {LINE.split()[1]}AAAA"):
+        key = LINE.split()[1]
+        for line in ("first", "first tooshort", "first canary!!", f"first {key} more", f"first {key}AAAA"):
             self.written(LINE.replace("first", "zeroth") + line + "\n")
             message = await self.message()
             self.assertIn("line 2", message)

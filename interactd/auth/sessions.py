@@ -185,8 +185,8 @@ class Sessions:
         renewal.addBoth(lambda _: self._renewals.discard(renewal))
 
     def _not_renewed(self, failure: Failure) -> None:
-        """Leave it to the next use of the session."""
-        self.log.warn("a session was not renewed ({reason})", reason=failure.getErrorMessage())
+        """Leave it to the next use of the session. (The text of a database error could hold values.)"""
+        self.log.warn("a session was not renewed ({kind})", kind=failure.type.__name__ if failure.type else "")
 
     def _remember(self, key: bytes, known: _Known) -> None:
         self._known[key] = known
