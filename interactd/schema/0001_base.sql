@@ -133,7 +133,8 @@ CREATE TABLE contacts (
   shared_by bigint,                  -- the user who shared it
   created bigint NOT NULL DEFAULT now_ms(),
   changed bigint NOT NULL DEFAULT now_ms(),
-  seq bigint NOT NULL,               -- number of the last change of the contact or of what the contact shows
+  seq bigint NOT NULL,               -- number of the last change of the contact or of what it shows; new events apart: for sync the
+                                     -- created_seq of an interaction counts for its person and organization too
   UNIQUE (user_id, id)
 );
 CREATE INDEX contacts_seq ON contacts (user_id, seq);
@@ -344,12 +345,14 @@ CREATE TABLE trigger_devices (
 );
 CREATE INDEX trigger_devices_session ON trigger_devices (user_id, session_id);
 
+CREATE DOMAIN event_type AS text     -- a domain, not a CHECK of the table: PostgreSQL would read that anew at every event
+  CHECK (VALUE IN ('call-incoming', 'call-outgoing', 'email-incoming', 'email-outgoing', 'im-incoming', 'im-outgoing', 'sms-incoming', 'sms-outgoing'));
+
 CREATE TABLE interactions (
   id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   user_id bigint NOT NULL REFERENCES users,
   trigger_device_id bigint,          -- of the owner or, for a switchboard, of a colleague; kept for "progress"
-  type text NOT NULL CHECK (type IN ('call-incoming', 'call-outgoing', 'email-incoming', 'email-outgoing', 'im-incoming',
-    'im-outgoing', 'sms-incoming', 'sms-outgoing')),
+  type event_type NOT NULL,
   data text,
   time bigint NOT NULL,
   sort_time bigint NOT NULL,         -- least(time, received): a clock ahead does not push an event to the top for ever
@@ -384,7 +387,7 @@ CREATE TABLE interaction_systems (
 CREATE INDEX interaction_systems_interaction ON interaction_systems (user_id, interaction_id);
 
 CREATE TABLE event_keys (            -- what makes a repeated event known (contract 6.2); expires
-  user_id bigint NOT NULL REFERENCES users,
+  user_id bigint NOT NULL,
   key text NOT NULL,
   interaction_id bigint,             -- NULL: the first one was deleted meanwhile
   body_hash bytea,                   -- of an Idempotency-Key: another body under the same key is refused
@@ -416,12 +419,14 @@ CREATE INDEX deliveries_device ON deliveries (user_id, device_id, seq);
 
 ---------------------------------------------------------------------------------------------- the change log
 
+CREATE DOMAIN change_action AS text CHECK (VALUE IN ('insert', 'update', 'delete'));
+
 CREATE TABLE activities (
   id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   user_id bigint NOT NULL REFERENCES users,      -- the owner: whose data
   actor_id bigint,                   -- who did it (no key: the account may be gone)
   company_id bigint,                 -- the owner's company then
-  action text NOT NULL CHECK (action IN ('insert', 'update', 'delete')),
+  action change_action NOT NULL,
   entity_type text NOT NULL,
   entity_id bigint NOT NULL,
   old_state json, new_state json,
