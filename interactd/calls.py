@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from interactd.api.call import Call
-from interactd.entities import notes
+from interactd.entities import account, companies, customfields, groups, memberships, notes, users, wiping
 
-MODULES = (notes,)
+MODULES = (account, companies, customfields, groups, memberships, notes, users, wiping)
 CALLS: tuple[Call, ...] = tuple(call for module in MODULES for call in module.CALLS)

@@ -9,8 +9,8 @@ import klein
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.web.http import Request as WireRequest
-from twisted.web.server import NOT_DONE_YET, Request as WebRequest, Site
-from werkzeug.exceptions import HTTPException
+from twisted.web.server import NOT_DONE_YET, Site
+from twisted.web.server import Request as WebRequest
 
 from interactd.api import jsonp, pipeline
 from interactd.api.access import AccessLog, client_address
@@ -54,7 +54,9 @@ class Api:
             self.routes.setdefault(call.path, pipeline.Route(call.path)).calls.append(call)
         for route in self.routes.values():
             self._declare(route)
-        self.klein.handle_errors(HTTPException)(self._unknown)
+        for pattern in ("/<path:_>", "/"):
+            if pattern not in self.routes:
+                self.klein.route(pattern, endpoint="unknown " + pattern)(self._unknown)
 
     def site(self) -> Site:
         """What listens."""
@@ -73,7 +75,7 @@ class Api:
         if route.path != "/":
             self.klein.route(pattern + "/", strict_slashes=False, endpoint=route.path + "/")(serve)
 
-    def _unknown(self, request: WireRequest, failure: Any) -> Deferred[Any]:
+    def _unknown(self, request: WireRequest, **_: str) -> Deferred[Any]:
         return shield(self._serve(pipeline.Route(""), request, ()))
 
     async def _serve(self, route: pipeline.Route, wire: WireRequest, ids: tuple[str, ...]) -> Any:

@@ -86,9 +86,9 @@ class Entity:
         return (*self._taking(c), self.remembering(c, ident), *self.before(c, body, ident), self.step(c, self.update, body=text(body)),
                 *self.after(c, body, ident), self.telling(c, "update"))
 
-    def delete_steps(self, c: Context, ids: list[int]) -> tuple[Step, ...]:
-        """The script that deletes rows, all or none."""
-        return (*self._taking(c), self.step(c, self.there, ids=ids), self.step(c, self.delete, ids=ids))
+    def delete_steps(self, c: Context, ids: list[int], *before: Step) -> tuple[Step, ...]:
+        """The script that deletes rows, all or none; `before` stands right before."""
+        return (*self._taking(c), self.step(c, self.there, ids=ids), *before, self.step(c, self.delete, ids=ids))
 
     def remembering(self, c: Context, ident: int) -> Step:
         """The step that keeps the row's old state; 404 when it is not there."""
@@ -122,9 +122,9 @@ class Entity:
         c.changed(c.owner, seq, action, self.activity, ident)
         return str(shown)
 
-    async def remove(self, c: Context, ids: list[int]) -> Answer:
-        """Deletes all of these, or none."""
-        for ident, seq, _ in await c.script(*self.delete_steps(c, ids)):
+    async def remove(self, c: Context, ids: list[int], *before: Step) -> Answer:
+        """Deletes all of these, or none; `before` stands right before in the script."""
+        for ident, seq, _ in await c.script(*self.delete_steps(c, ids, *before)):
             c.changed(c.owner, seq, "delete", self.activity, ident)
         return deleted()
 
@@ -136,11 +136,10 @@ class Entity:
         """The ordinary calls of these names: put, list, get, post, delete, delete_ids."""
         return tuple(ORDINARY[name](self, options) for name in names)
 
-    def call(self, verb: str, path: str, name: str, run: Callable[..., Awaitable[Answer]], **options: Any) -> Call:
-        """A call of this entity; its name in logs and metrics is `kind.name`."""
-        options.setdefault("action", ACTIONS[verb])
-        options.setdefault("may", self.may)
-        return Call(verb, path, f"{self.activity}.{name}", realm=self.realm, run=run, kind=self.kind, answer=self.row, **options)
+    def call(self, verb: str, path: str, name: str, **options: Any) -> Call:
+        """A call of this entity, named `entityType.name` in logs and metrics; `options` are those of Call, `run` among them."""
+        given = {"action": ACTIONS[verb], "may": self.may, "realm": self.realm, "kind": self.kind, "answer": self.row, **options}
+        return Call(verb, path, f"{self.activity}.{name}", **given)
 
 
 def actor(c: Context) -> int | None:
@@ -153,34 +152,36 @@ def text(body: Columns) -> str:
     return orjson.dumps(body).decode()
 
 
-def _put(e: Entity, options: dict[str, Any]) -> Call:
-    return e.call("PUT", e.path, "put", e.create, body=e.row, create=True, wrapped="entity", success=201, summary=f"Create a {e.activity}", **options)
+def _ordinary(verb: str, name: str, of_one: bool, summary: str, given: Callable[[Entity], dict[str, Any]]) -> Callable[[Entity, dict[str, Any]], Call]:
+    def made(e: Entity, options: dict[str, Any]) -> Call:
+        path = e.path + "/:id" if of_one else e.path
+        return e.call(verb, path, name, **{"summary": summary.replace("…", e.activity), **given(e), **options})
+    return made
 
 
-def _list(e: Entity, options: dict[str, Any]) -> Call:
+def _list(e: Entity) -> dict[str, Any]:
     async def run(c: Context) -> Answer:
         return await e.listing.answer(c, **e.scope(c))
-    return e.call("GET", e.path, "list", run, query=PAGING, wrapped="data" if e.wrapped else "list", summary=f"List {e.activity}s", **options)
+    return {"run": run, "query": PAGING, "wrapped": "data" if e.wrapped else "list"}
 
 
-def _get(e: Entity, options: dict[str, Any]) -> Call:
-    return e.call("GET", e.path + "/:id", "get", e.read, summary=f"Read a {e.activity}", **options)
-
-
-def _post(e: Entity, options: dict[str, Any]) -> Call:
-    return e.call("POST", e.path + "/:id", "post", e.change, body=e.row, wrapped="entity", summary=f"Update a {e.activity}", **options)
-
-
-def _delete(e: Entity, options: dict[str, Any]) -> Call:
+def _delete(e: Entity) -> dict[str, Any]:
     async def run(c: Context, ident: int) -> Answer:
         return await e.remove(c, [ident])
-    return e.call("DELETE", e.path + "/:id", "delete", run, wrapped="deleted", summary=f"Delete a {e.activity}", **options)
+    return {"run": run, "wrapped": "deleted"}
 
 
-def _delete_ids(e: Entity, options: dict[str, Any]) -> Call:
+def _delete_ids(e: Entity) -> dict[str, Any]:
     async def run(c: Context) -> Answer:
         return await e.remove(c, c.query["ids"])
-    return e.call("DELETE", e.path, "delete_ids", run, query=(IDS,), wrapped="deleted", summary=f"Delete several {e.activity}s, all or none", **options)
+    return {"run": run, "query": (IDS,), "wrapped": "deleted"}
 
 
-ORDINARY = {"put": _put, "list": _list, "get": _get, "post": _post, "delete": _delete, "delete_ids": _delete_ids}
+ORDINARY = {
+    "put": _ordinary("PUT", "put", False, "Create a …", lambda e: {"run": e.create, "body": e.row, "create": True, "wrapped": "entity", "success": 201}),
+    "list": _ordinary("GET", "list", False, "List …s", _list),
+    "get": _ordinary("GET", "get", True, "Read a …", lambda e: {"run": e.read}),
+    "post": _ordinary("POST", "post", True, "Update a …", lambda e: {"run": e.change, "body": e.row, "wrapped": "entity"}),
+    "delete": _ordinary("DELETE", "delete", True, "Delete a …", _delete),
+    "delete_ids": _ordinary("DELETE", "delete_ids", False, "Delete several …s, all or none", _delete_ids),
+}

@@ -1,0 +1,62 @@
+"""Groups of a company (contract section 4, group)."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import frozen
+
+from interactd.api.answer import Answer
+from interactd.api.call import CUSTOMER_ADMIN, PAGING, USER
+from interactd.api.context import Context
+from interactd.api.entity import Entity
+from interactd.api.fields import MAX_ID, Columns, ident, integer, server, text
+from interactd.api.listing import Listing
+from interactd.db import Statement
+from interactd.entities.users import MEMBER_SHOWN, User, check_company
+from interactd.api.body import missing
+
+
+@frozen
+class Group:
+    """A group; a plain user sees of its members only id and e-mail."""
+
+    id: int = ident()
+    name: str = text("name", 255, required=True)
+    company_id: int = integer("company_id", 1, MAX_ID, create_only=True)
+    users: list[User] = server("users", {"type": "array"}, f"""
+      (SELECT coalesce(json_agg(CASE WHEN :full::boolean THEN {MEMBER_SHOWN} ELSE json_build_object('id', u.id, 'email', u.email) END ORDER BY u.id), '[]')
+       FROM group_members m JOIN users u ON u.id = m.user_id WHERE m.group_id = {{t}}.id)""", row=User)
+
+
+def reach(c: Context) -> Mapping[str, Any]:
+    """All groups for an interact_admin, else those of one's own company; `full` for administrators."""
+    return {"company": None if c.rank == 2 else c.user.company_id or 0, "full": c.rank > 0}
+
+
+async def own_company(c: Context, body: Columns, ident: int | None) -> None:
+    """A new row's company: the one named, if it may be, else one's own; 400 without any."""
+    if ident is not None:
+        return
+    check_company(c, body.get("company_id"))
+    if body.get("company_id") is None:
+        if c.user.company_id is None:
+            raise missing("companyId")
+        body["company_id"] = c.user.company_id
+
+
+COMPANY_THERE = Statement("company_of_list_there", """
+SELECT must((SELECT k.id FROM companies k WHERE k.id = :of AND (:company::bigint IS NULL OR k.id = :company)), 'company')""")
+ENTITY = Entity(Group, table="groups", kind="group", activity="group", path="/v2/admin/groups", realm=704, may=CUSTOMER_ADMIN, owned=False,
+                visible="(:company::bigint IS NULL OR t.company_id = :company)", scope=reach, check=own_company)
+OF_COMPANY = Listing("groups_of_company", "groups t", ENTITY.shown, "t.company_id = :of", first=(COMPANY_THERE,))
+
+
+async def _of_company(c: Context, company: int) -> Answer:
+    """Groups of a company."""
+    return await OF_COMPANY.answer(c, of=company, **reach(c))
+
+
+CALLS = (*ENTITY.calls("put"), *ENTITY.calls("get", may=USER), *ENTITY.calls("post", "delete", "delete_ids"),
+         ENTITY.call("GET", "/v2/admin/companies/:id/groups", "of_company", run=_of_company, may=USER, kind="company", query=PAGING,
+                     wrapped="list", summary="Groups of a company"))
