@@ -1,80 +1,26 @@
-"""PostgreSQL: a pool of txpostgres connections that recovers, prepared statements, one-trip scripts, transactions.
+"""PostgreSQL: a pool of connections that recovers, prepared statements, one-trip scripts, transactions.
 
-Nothing else in interactd knows txpostgres (the event intake has a connection of its own). All SQL is text in `Statement`
+Nothing but this module and lane.py knows txpostgres (the event intake has a connection of its own). All SQL is text in `Statement`
 constants; each is prepared on a connection the first time it is used there.
 """
 from __future__ import annotations
 
 import random
-import re
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
 import psycopg2
-import psycopg2.extensions
-from attrs import field, frozen
 from twisted.application import service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from txpostgres import txpostgres
 
-from interactd.errors import REFUSALS, ApiError, NotFound, Unavailable, refusal
+from interactd.errors import NotFound, Unavailable
+from interactd.lane import Lane, Lost, Retriable, Row, Violation, translated
+from interactd.statement import Statement, Step
 
 T = TypeVar("T")
-Row = tuple[Any, ...]
-
-_PARAMETER = re.compile(r"(?<![:\w]):([a-z]\w*)")
-SESSION = "SET jit = off; SET plan_cache_mode = force_generic_plan; SET timezone = 'UTC'; SET client_min_messages = warning"
-
-
-@frozen(eq=False)
-class Statement:
-    """A named SQL statement with `:name` parameters; prepared on each connection under its name."""
-
-    name: str
-    text: str
-    names: tuple[str, ...] = field(init=False)
-
-    @names.default
-    def _names(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(_PARAMETER.findall(self.text)))
-
-    @property
-    def prepare(self) -> str:
-        """PREPARE … AS …, with `$n` for the parameters."""
-        return f"PREPARE {self.name} AS " + _PARAMETER.sub(lambda m: "$%d" % (self.names.index(m[1]) + 1), self.text)
-
-    @property
-    def execute(self) -> str:
-        """EXECUTE … with one placeholder a parameter."""
-        return f"EXECUTE {self.name}" + ("(" + ", ".join(["%s"] * len(self.names)) + ")" if self.names else "")
-
-
-@frozen(eq=False)
-class Step:
-    """One statement of a script with its parameters."""
-
-    statement: Statement
-    values: dict[str, Any] = field(factory=dict)
-
-
-class Violation(Exception):
-    """A constraint of the schema refused a row: `constraint` is its name, `state` its SQLSTATE (23503 a reference, 23505 a double …)."""
-
-    def __init__(self, constraint: str, state: str) -> None:
-        super().__init__(constraint, state)
-        self.constraint = constraint
-        self.state = state
-
-
-class Retriable(Exception):
-    """A deadlock or a serialisation failure: the transaction was rolled back and may run again."""
-
-
-class Lost(Unavailable):
-    """The connection died under the statement."""
 
 
 class Queries(Protocol):
@@ -96,84 +42,10 @@ def shield(work: Coroutine[Deferred[Any], Any, T]) -> Deferred[T]:
     return outer
 
 
-def translated(error: psycopg2.Error) -> Exception:
-    """The exception of ours that a psycopg2 error means; itself when it means none."""
-    state = error.pgcode or ""
-    if state in REFUSALS or state == "IA404":
-        return refusal(state, error.diag.message_primary or "", error.diag.message_detail or "")
-    if state in ("40001", "40P01"):
-        return Retriable(state)
-    if state.startswith("23"):
-        return Violation(error.diag.constraint_name or "", state)
-    if isinstance(error, psycopg2.InterfaceError) or (isinstance(error, psycopg2.OperationalError) and state[:2] in ("", "08", "57")):
-        return Lost("the database is not available right now")
-    if state[:2] == "53":
-        return Unavailable("the database is overloaded")
-    return error
-
-
-class _Connection(txpostgres.Connection):
-    """A connection that tells of its death instead of logging it."""
-
-    def __init__(self, reactor: Any, lost: Callable[[], None]) -> None:
-        super().__init__(reactor)
-        self._lost = lost
-
-    def doRead(self) -> None:
-        try:
-            super().doRead()
-        except psycopg2.Error:
-            self._lost()
-
-
-class _Lane:
-    """One connection with the statements prepared on it; it serves one piece of work at a time."""
-
-    def __init__(self, reactor: Any, lost: Callable[[_Lane], None]) -> None:
-        self.prepared: dict[str, Statement] = {}
-        self.connection = _Connection(reactor, lambda: lost(self))
-        self.broken = False
-
-    async def open(self, dsn: str) -> None:
-        await self.connection.connect(dsn)
-        await self.connection.runOperation(SESSION)
-
-    def close(self) -> None:
-        self.broken = True
-        if self.connection.pollable() is not None:
-            self.connection.close()
-
-    async def run(self, steps: Sequence[Step], before: str = "") -> list[Row]:
-        try:
-            await self._prepare(steps)
-            values = tuple(step.values[name] for step in steps for name in step.statement.names)
-            text = before + "; ".join(step.statement.execute for step in steps)
-            cursor = self.connection.cursor()
-            await cursor.execute(text, values or None)
-            rows: list[Row] = cursor.fetchall() if cursor.description else []
-            return rows
-        except psycopg2.Error as error:
-            failure = translated(error)
-            self.broken = self.broken or isinstance(failure, Lost) or bool(self.connection.pollable().closed)
-            raise failure from None if failure is not error else error.__cause__
-
-    async def command(self, text: str) -> None:
-        await self.connection.runOperation(text)
-
-    async def _prepare(self, steps: Sequence[Step]) -> None:
-        new = {step.statement.name: step.statement for step in steps if step.statement.name not in self.prepared}
-        if new:
-            await self.command("; ".join(statement.prepare for statement in new.values()))
-            self.prepared.update(new)
-        for step in steps:
-            if self.prepared[step.statement.name] is not step.statement:
-                raise AssertionError(f"two statements are called {step.statement.name}")
-
-
 class Transaction:
     """An open transaction; its first statement carries the BEGIN, so it costs no trip of its own."""
 
-    def __init__(self, lane: _Lane, begin: str) -> None:
+    def __init__(self, lane: Lane, begin: str) -> None:
         self._lane = lane
         self._begin = begin
         self.begun = False
@@ -187,7 +59,7 @@ class Transaction:
         before, self._begin = self._begin, ""
         if before:
             # a statement can be prepared inside a transaction, but not one that failed: so before it
-            await self._lane._prepare(steps)
+            await self._lane.prepare(steps)
             self.begun = True
         return await self._lane.run(steps, before)
 
@@ -207,20 +79,20 @@ class Database(service.Service):
         self._size = size
         self._waiting_limit = waiting
         self._patience = patience
-        self._lanes: set[_Lane] = set()
-        self._idle: list[_Lane] = []
-        self._waiting: deque[Deferred[_Lane]] = deque()
+        self._lanes: set[Lane] = set()
+        self._idle: list[Lane] = []
+        self._waiting: deque[Deferred[Lane]] = deque()
         self._retries: set[Any] = set()
 
     async def open(self) -> None:
         """All connections are open, or the first error is raised."""
-        self.startService()
+        service.Service.startService(self)
         for _ in range(self._size):
             await self._connect()
 
     def stopService(self) -> None:
         """Closes every connection; whoever waits gets Unavailable."""
-        super().stopService()
+        service.Service.stopService(self)
         for call in self._retries:
             call.cancel()
         self._retries.clear()
@@ -244,7 +116,7 @@ class Database(service.Service):
         begin = f"/* {name} */ BEGIN" + (" ISOLATION LEVEL REPEATABLE READ READ ONLY; " if read_only else "; ")
         return await self._with_lane(lambda lane: self._transact(lane, begin, work))
 
-    async def _transact(self, lane: _Lane, begin: str, work: Callable[[Transaction], Awaitable[T]]) -> T:
+    async def _transact(self, lane: Lane, begin: str, work: Callable[[Transaction], Awaitable[T]]) -> T:
         transaction = Transaction(lane, begin)
         try:
             result = await work(transaction)
@@ -256,17 +128,17 @@ class Database(service.Service):
             await self._settle(lane, "COMMIT")
         return result
 
-    async def _settle(self, lane: _Lane, command: str) -> None:
+    async def _settle(self, lane: Lane, command: str) -> None:
         try:
             await lane.command(command)
         except psycopg2.Error as error:
             lane.broken = True
             raise translated(error) from None
 
-    async def _with_lane(self, work: Callable[[_Lane], Coroutine[Deferred[Any], Any, T]]) -> T:
+    async def _with_lane(self, work: Callable[[Lane], Coroutine[Deferred[Any], Any, T]]) -> T:
         return await shield(self._twice(work))
 
-    async def _twice(self, work: Callable[[_Lane], Coroutine[Deferred[Any], Any, T]]) -> T:
+    async def _twice(self, work: Callable[[Lane], Coroutine[Deferred[Any], Any, T]]) -> T:
         try:
             return await self._once(work)
         except Retriable:
@@ -276,17 +148,17 @@ class Database(service.Service):
         except Retriable:
             raise Unavailable("too many writers at once") from None
 
-    async def _once(self, work: Callable[[_Lane], Coroutine[Deferred[Any], Any, T]]) -> T:
+    async def _once(self, work: Callable[[Lane], Coroutine[Deferred[Any], Any, T]]) -> T:
         lane = self._idle.pop() if self._idle else await self._wait()
         try:
             return await work(lane)
         finally:
             self._give_back(lane)
 
-    def _wait(self) -> Deferred[_Lane]:
+    def _wait(self) -> Deferred[Lane]:
         if len(self._waiting) >= self._waiting_limit or not self.running:
             raise Unavailable("too much waits for the database")
-        waiter: Deferred[_Lane] = Deferred()
+        waiter: Deferred[Lane] = Deferred()
         self._waiting.append(waiter)
         timer = self._clock.callLater(self._patience, self._give_up, waiter)
 
@@ -296,12 +168,12 @@ class Database(service.Service):
             return lane
         return waiter.addBoth(arrived)
 
-    def _give_up(self, waiter: Deferred[_Lane]) -> None:
+    def _give_up(self, waiter: Deferred[Lane]) -> None:
         if waiter in self._waiting:
             self._waiting.remove(waiter)
             waiter.errback(Unavailable("the database is not available right now"))
 
-    def _give_back(self, lane: _Lane) -> None:
+    def _give_back(self, lane: Lane) -> None:
         if lane.broken:
             self._replace(lane)
         elif self._waiting:
@@ -309,7 +181,7 @@ class Database(service.Service):
         else:
             self._idle.append(lane)
 
-    def _replace(self, lane: _Lane) -> None:
+    def _replace(self, lane: Lane) -> None:
         if lane not in self._lanes:
             return
         self._lanes.discard(lane)
@@ -335,7 +207,7 @@ class Database(service.Service):
                 self._retry(min(5.0, max(0.05, delay * 2)))
 
     async def _connect(self) -> None:
-        lane = _Lane(self._reactor, self._died)
+        lane = Lane(self._reactor, self._died)
         try:
             await lane.open(self._dsn)
         except BaseException:
@@ -347,7 +219,7 @@ class Database(service.Service):
         self._lanes.add(lane)
         self._give_back(lane)
 
-    def _died(self, lane: _Lane) -> None:
+    def _died(self, lane: Lane) -> None:
         lane.broken = True
         if lane in self._idle:
             self._replace(lane)
@@ -362,4 +234,4 @@ def one(rows: list[Row], what: str = "entity") -> Row:
     return rows[0]
 
 
-__all__ = ["ApiError", "Database", "Lost", "Queries", "Retriable", "Row", "Statement", "Step", "Transaction", "Violation", "one", "shield"]
+__all__ = ["Database", "Lost", "Queries", "Retriable", "Row", "Statement", "Step", "Transaction", "Violation", "one", "shield"]

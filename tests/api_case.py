@@ -8,12 +8,11 @@ from typing import Any
 import orjson
 from attrs import frozen
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import TestCase
 from twisted.web.client import Agent, HTTPConnectionPool, readBody
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IBodyProducer
-from twisted.internet.defer import succeed
 from zope.interface import implementer
 
 from interactd import config as configuration
@@ -101,7 +100,8 @@ class ApiCase(TestCase):
     def token(self, user: int, scope: str = "device app") -> str:
         """A token of a new session."""
         token = secrets.token_urlsafe(32)
-        self.sql("INSERT INTO sessions (user_id, token_hash, scope, expires_at) VALUES (%s, %s, %s, now() + interval '1 day')", user, digest(token), scope)
+        self.sql("INSERT INTO sessions (user_id, token_hash, scope, expires_at) VALUES (%s, %s, %s, now() + interval '1 day')",
+                 user, digest(token), scope)
         return token
 
     def company(self, name: str = "ACME") -> int:

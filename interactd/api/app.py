@@ -9,8 +9,9 @@ import klein
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.web.http import Request as WireRequest
-from twisted.web.server import NOT_DONE_YET, Site
+from twisted.web.server import NOT_DONE_YET
 from twisted.web.server import Request as WebRequest
+from twisted.web.server import Site
 
 from interactd.api import jsonp, pipeline
 from interactd.api.access import AccessLog, client_address
@@ -33,13 +34,13 @@ class LimitedRequest(WebRequest):
 
     def gotLength(self, length: int | None) -> None:
         self.too_large = length is not None and length > self.largest
-        super().gotLength(0 if self.too_large else length)
+        WebRequest.gotLength(self, 0 if self.too_large else length)
 
     def handleContentChunk(self, data: bytes) -> None:
         if not self.too_large and self.content is not None and self.content.tell() + len(data) > self.largest:
             self.too_large = True
         if not self.too_large:
-            super().handleContentChunk(data)
+            WebRequest.handleContentChunk(self, data)
 
 
 class Api:
@@ -62,7 +63,7 @@ class Api:
         """What listens."""
         largest = max(self.app.config.http.body_limit, self.app.config.http.picture_body_limit)
         kind = type("Request", (LimitedRequest,), {"largest": largest})
-        return Site(self.klein.resource(), requestFactory=kind)  # type: ignore[arg-type]
+        return Site(self.klein.resource(), requestFactory=kind)
 
     def _declare(self, route: pipeline.Route) -> None:
         names = [part[1:] for part in route.path.split("/") if part.startswith(":")]

@@ -152,7 +152,8 @@ def text(body: Columns) -> str:
     return orjson.dumps(body).decode()
 
 
-def _ordinary(verb: str, name: str, of_one: bool, summary: str, given: Callable[[Entity], dict[str, Any]]) -> Callable[[Entity, dict[str, Any]], Call]:
+def _ordinary(verb: str, name: str, of_one: bool, summary: str,
+              given: Callable[[Entity], dict[str, Any]]) -> Callable[[Entity, dict[str, Any]], Call]:
     def made(e: Entity, options: dict[str, Any]) -> Call:
         path = e.path + "/:id" if of_one else e.path
         return e.call(verb, path, name, **{"summary": summary.replace("…", e.activity), **given(e), **options})
@@ -178,7 +179,8 @@ def _delete_ids(e: Entity) -> dict[str, Any]:
 
 
 ORDINARY = {
-    "put": _ordinary("PUT", "put", False, "Create a …", lambda e: {"run": e.create, "body": e.row, "create": True, "wrapped": "entity", "success": 201}),
+    "put": _ordinary("PUT", "put", False, "Create a …", lambda e: {
+        "run": e.create, "body": e.row, "create": True, "wrapped": "entity", "success": 201}),
     "list": _ordinary("GET", "list", False, "List …s", _list),
     "get": _ordinary("GET", "get", True, "Read a …", lambda e: {"run": e.read}),
     "post": _ordinary("POST", "post", True, "Update a …", lambda e: {"run": e.change, "body": e.row, "wrapped": "entity"}),

@@ -23,7 +23,8 @@ from interactd.api.violations import error_of
 from interactd.auth.tokens import digest
 from interactd.auth.trigger import trigger
 from interactd.db import Transaction, Violation
-from interactd.errors import ApiError, Forbidden, Internal, Invalid, Missing, NotFound, Unauthenticated, UpgradeRequired, WrongVerb
+from interactd.errors import (ApiError, Forbidden, Internal, Invalid, Missing, NotFound, Unauthenticated, UpgradeRequired,
+                              WrongVerb)
 
 log = Logger()
 

@@ -10,7 +10,9 @@ from interactd.api.answer import Answer, done, plain
 from interactd.api.body import faulty
 from interactd.api.call import PASSWORD_DUE, PUBLIC, Transact, call
 from interactd.api.context import Context, taking
-from interactd.api.fields import choice, plain as field, string, text
+from interactd.api.fields import choice
+from interactd.api.fields import plain as field
+from interactd.api.fields import string, text
 from interactd.db import Statement, Step
 from interactd.entities import users
 from interactd.errors import Invalid

@@ -35,7 +35,8 @@ def reach(c: Context) -> Mapping[str, Any]:
 
 EMPTIED = Statement("companies_empty", """
 WITH g AS (DELETE FROM groups WHERE company_id = ANY(:ids::bigint[]) AND NOT EXISTS (SELECT 1 FROM users u WHERE u.company_id = groups.company_id))
-DELETE FROM custom_fields WHERE company_id = ANY(:ids::bigint[]) AND NOT EXISTS (SELECT 1 FROM users u WHERE u.company_id = custom_fields.company_id)""")
+DELETE FROM custom_fields WHERE company_id = ANY(:ids::bigint[])
+  AND NOT EXISTS (SELECT 1 FROM users u WHERE u.company_id = custom_fields.company_id)""")
 RENUMBERED = Statement("companies_renumbered", "UPDATE companies SET numbers_version = numbers_version + 1 WHERE id = kept('id')::bigint")
 
 

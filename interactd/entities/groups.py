@@ -7,6 +7,7 @@ from typing import Any
 from attrs import frozen
 
 from interactd.api.answer import Answer
+from interactd.api.body import missing
 from interactd.api.call import CUSTOMER_ADMIN, PAGING, USER
 from interactd.api.context import Context
 from interactd.api.entity import Entity
@@ -14,7 +15,6 @@ from interactd.api.fields import MAX_ID, Columns, ident, integer, server, text
 from interactd.api.listing import Listing
 from interactd.db import Statement
 from interactd.entities.users import MEMBER_SHOWN, User, check_company
-from interactd.api.body import missing
 
 
 @frozen
@@ -25,7 +25,8 @@ class Group:
     name: str = text("name", 255, required=True)
     company_id: int = integer("company_id", 1, MAX_ID, create_only=True)
     users: list[User] = server("users", {"type": "array"}, f"""
-      (SELECT coalesce(json_agg(CASE WHEN :full::boolean THEN {MEMBER_SHOWN} ELSE json_build_object('id', u.id, 'email', u.email) END ORDER BY u.id), '[]')
+      (SELECT coalesce(json_agg(CASE WHEN :full::boolean THEN {MEMBER_SHOWN}
+        ELSE json_build_object('id', u.id, 'email', u.email) END ORDER BY u.id), '[]')
        FROM group_members m JOIN users u ON u.id = m.user_id WHERE m.group_id = {{t}}.id)""", row=User)
 
 

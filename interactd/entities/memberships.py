@@ -14,7 +14,8 @@ from interactd.errors import Forbidden, Invalid, NotFound
 
 CMDS = ("add", "remove", "set")
 ROLES_GO = Statement("roles_go", """
-DELETE FROM user_roles WHERE user_id = :id AND CASE :cmd WHEN 'remove' THEN role = ANY(:roles::text[]) WHEN 'set' THEN role <> ALL(:roles::text[]) ELSE false END""")
+DELETE FROM user_roles WHERE user_id = :id
+  AND CASE :cmd WHEN 'remove' THEN role = ANY(:roles::text[]) WHEN 'set' THEN role <> ALL(:roles::text[]) ELSE false END""")
 ROLES_COME = Statement("roles_come", """
 INSERT INTO user_roles (user_id, role) SELECT :id, r FROM unnest(:roles::text[]) r WHERE :cmd <> 'remove' ON CONFLICT DO NOTHING""")
 GROUPS_THERE = Statement("user_groups_there", """

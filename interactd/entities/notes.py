@@ -20,5 +20,6 @@ class Note:
     timestamp: int = stamp("timestamp")
 
 
-ENTITY = Entity(Note, table="notes", kind="note", activity="note", path="/v2/notes", realm=400, synced=True, on_update={"timestamp": "time_of(:owner)"})
+ENTITY = Entity(Note, table="notes", kind="note", activity="note", path="/v2/notes", realm=400, synced=True,
+                on_update={"timestamp": "time_of(:owner)"})
 CALLS = ENTITY.calls("put", "list", "post", "delete", "delete_ids")

@@ -12,9 +12,11 @@ from interactd.api.answer import Answer, created, deleted, updated
 from interactd.api.body import faulty
 from interactd.api.call import CUSTOMER_ADMIN, PAGING, USER, Call, Transact
 from interactd.api.context import RANK, Context, taking
-from interactd.api.entity import Entity, text as body_text
+from interactd.api.entity import Entity
+from interactd.api.entity import text as body_text
+from interactd.api.fields import (MAX_ID, Field, Wrong, boolean, count, declare, fields_of, ident, integer, plain, server, stamp,
+                                  string)
 from interactd.api.listing import Listing
-from interactd.api.fields import (MAX_ID, Columns, Field, Wrong, boolean, count, declare, fields_of, ident, integer, plain, server, stamp, string)
 from interactd.auth.ending import end_sessions
 from interactd.db import Statement, Step
 from interactd.entities.wiping import wipe
@@ -43,7 +45,8 @@ class User:
 
     id: int = ident()
     email: str = plain(email, {"type": "string", "format": "email", "maxLength": 255}, "email", required=True)
-    password: str = declare(Field(lambda v: {"password": password(v)}, {"type": "string", "maxLength": 256, "writeOnly": True}, columns=("password_hash",)))
+    password: str = declare(Field(
+        lambda v: {"password": password(v)}, {"type": "string", "maxLength": 256, "writeOnly": True}, columns=("password_hash",)))
     company_id: int = integer("company_id", 1, MAX_ID)
     active: bool = boolean("active", True)
     date_created: int = stamp("date_created")
@@ -153,8 +156,8 @@ def with_deactivated(answer: Answer, devices: tuple[int, ...], trigger_devices: 
 
 async def _remove(c: Context, ids: list[int]) -> Answer:
     await c.script(ENTITY.step(c, ENTITY.there, ids=ids), Step(ADMINS_BEFORE), Step(ABOVE, {"ids": ids, "rank": c.rank}))
-    for ident in sorted(ids):
-        await wipe(c, ident)
+    for user_id in sorted(ids):
+        await wipe(c, user_id)
     await c.script(ENTITY.step(c, RECORD_DELETED, ids=ids), Step(DELETE, {"ids": ids}), Step(ADMINS_AFTER))
     return deleted()
 

@@ -1,8 +1,8 @@
 """Wiping: all of a user's data goes, the account itself stays (contract section 12)."""
 from __future__ import annotations
 
-from interactd.api.call import CUSTOMER_ADMIN, Transact, call
 from interactd.api.answer import Answer, done
+from interactd.api.call import CUSTOMER_ADMIN, Transact, call
 from interactd.api.context import Context
 from interactd.auth.ending import end_sessions
 from interactd.db import Retriable, Statement, Step
