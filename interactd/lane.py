@@ -98,7 +98,11 @@ class Lane:
     async def prepare(self, steps: Sequence[Step]) -> None:
         new = {step.statement.name: step.statement for step in steps if step.statement.name not in self.prepared}
         if new:
-            await self.command("; ".join(statement.prepare for statement in new.values()))
+            try:
+                await self.command("; ".join(statement.prepare for statement in new.values()))
+            except psycopg2.Error:
+                self.broken = True      # PREPARE is not undone by a rollback: nobody knows which of them stand
+                raise
             self.prepared.update(new)
         for step in steps:
             if self.prepared[step.statement.name] is not step.statement:
