@@ -100,7 +100,10 @@ def _object(fields: tuple[Field, ...], value: Mapping[str, Any], create: bool, p
 
 def _unaliased(fields: tuple[Field, ...], value: Mapping[str, Any]) -> dict[str, Any]:
     sent = dict(value)
+    spelled = {name.lower(): name for name in value}
     for f in fields:
+        if f.any_case and f.key not in sent and f.key.lower() in spelled:
+            sent[f.key] = sent.pop(spelled[f.key.lower()])
         for alias in f.aliases:
             name, _, part = alias.partition("=")
             if name in sent and f.key not in sent:
@@ -110,7 +113,7 @@ def _unaliased(fields: tuple[Field, ...], value: Mapping[str, Any]) -> dict[str,
 
 
 def _attribute(f: Field, sent: Mapping[str, Any], create: bool, prefix: str, faults: Faults, columns: Columns) -> None:
-    if f.read is None or (f.create_only and not create):
+    if f.read is None or (f.create_only and not create) or (f.update_only and create):
         return
     name, value = prefix + f.key, sent.get(f.key)
     if value is None:
@@ -118,7 +121,7 @@ def _attribute(f: Field, sent: Mapping[str, Any], create: bool, prefix: str, fau
     elif value == "" and f.schema.get("type") == "string" and "enum" not in f.schema:
         _empty(f, create, name, faults, columns)
     elif f.row is not None:
-        columns[f.name] = _items(f, value, name, faults)
+        columns[f.name] = _items(f, value, name, faults) if f.schema["type"] == "array" else _part(f, value, name, faults)
     else:
         try:
             columns.update(f.read(value))
@@ -132,8 +135,10 @@ def _absent(f: Field, sent: bool, create: bool, name: str, faults: Faults, colum
             faults.missing.append(Fault(name, "is missing"))
         elif f.default is not None:
             columns.update(dict.fromkeys(f.columns, f.default))
+    elif f.update_only:
+        faults.missing.append(Fault(name, "is missing"))
     elif sent and f.row is not None:
-        columns[f.name] = []
+        columns[f.name] = [] if f.schema["type"] == "array" else None
     elif sent and f.clears is not None:
         columns.update(f.clears)
     elif sent and f.default is not None:
@@ -143,7 +148,7 @@ def _absent(f: Field, sent: bool, create: bool, name: str, faults: Faults, colum
 
 
 def _empty(f: Field, create: bool, name: str, faults: Faults, columns: Columns) -> None:
-    if f.required:
+    if f.required or not (f.blank or create):
         faults.wrong(name, Wrong("must not be empty", 2002))
     elif not create and f.clears is not None:
         columns.update(f.clears)
@@ -158,6 +163,13 @@ def _items(f: Field, value: Any, name: str, faults: Faults) -> list[Columns]:
         return []
     fields = fields_of(f.row)  # type: ignore[arg-type]
     return [_item(fields, item, f"{name}[{n}]", faults) for n, item in enumerate(value)]
+
+
+def _part(f: Field, value: Any, name: str, faults: Faults) -> Columns:
+    if not isinstance(value, dict):
+        faults.wrong(name, Wrong("must be an object"))
+        return {}
+    return _object(fields_of(f.row), value, False, name + ".", faults)  # type: ignore[arg-type]
 
 
 def _item(fields: tuple[Field, ...], item: Any, name: str, faults: Faults) -> Columns:

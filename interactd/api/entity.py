@@ -46,7 +46,8 @@ class Entity:
     path: str
     realm: int
     may: May = USER
-    owned: bool = True                          # a user's data: numbered, synced by the owner's counter
+    owned: bool = True                          # a user's data: a write takes the owner's counter
+    numbered: bool = True                       # … and its rows carry the number (`seq`)
     visible: str = "t.user_id = :owner"         # which rows there are for whoever asks, by the values of `scope`
     scope: Callable[[Context], Mapping[str, Any]] = _owners
     order: str = ""

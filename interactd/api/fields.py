@@ -44,8 +44,11 @@ class Field:
     default: Any = None                        # stored on create when nothing is sent
     default_sql: str | None = None             # the same, as SQL
     create_only: bool = False
+    update_only: bool = False                  # every update needs it; a create ignores it
+    blank: bool = True                         # `""` clears it on update
+    any_case: bool = False                     # its key is known in any letter case
     clears: Columns | None = None              # what `null` stores on update; None: it can not be cleared
-    row: type | None = None                    # the row class of a list of items
+    row: type | None = None                    # the row class of a list of items, or of one object (by `schema`)
     aliases: tuple[str, ...] = ()
 
     @property
@@ -183,6 +186,11 @@ def reference(column: str, shown: str, **options: Any) -> Any:
 def items(row: type, shown: str, **options: Any) -> Any:
     """A list of items of another row class, kept in a table of its own; the entity's module stores it."""
     return declare(Field(lambda value: {}, {"type": "array"}, shown, row=row, **options))
+
+
+def part(row: type, shown: str) -> Any:
+    """An object of another row class, patched key by key, kept in a table of its own; the entity's module stores it."""
+    return declare(Field(lambda value: {}, {"type": "object"}, shown, row=row))
 
 
 def texts(name: str, limit: int, shown: str, most: int = 200) -> Any:

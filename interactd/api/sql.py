@@ -27,7 +27,9 @@ def insert(e: Entity) -> Statement:
     columns = [(c, f.default_sql) for f in e.fields if f.read for c in f.columns]
     names = ", ".join(c for c, _ in columns)
     values = ", ".join(f"coalesce(r.{c}, {default})" if default else f"r.{c}" for c, default in columns)
-    into, what = ("user_id, seq, ", ":owner, number_of(:owner), ") if e.owned else ("", "")
+    into, what = ("user_id, ", ":owner, ") if e.owned else ("", "")
+    if e.owned and e.numbered:
+        into, what = into + "seq, ", what + "number_of(:owner), "
     return Statement(f"{e.table}_insert", f"""
 INSERT INTO {e.table} ({into}{names})
 SELECT {what}{values} FROM jsonb_populate_record(NULL::{e.table}, :body::jsonb) r
@@ -39,7 +41,7 @@ def update(e: Entity) -> Statement:
     columns = [c for f in e.fields if f.read and not f.create_only for c in f.columns]
     names = ", ".join(columns)
     values = ", ".join(f"r.{c}" for c in columns)
-    always = {**({"seq": "number_of(:owner)"} if e.owned else {}), **e.on_update}
+    always = {**({"seq": "number_of(:owner)"} if e.owned and e.numbered else {}), **e.on_update}
     extra = "".join(f", {column} = {sql}" for column, sql in always.items())
     return Statement(f"{e.table}_update", f"""
 UPDATE {e.table} t SET ({names}) = (SELECT {values} FROM jsonb_populate_record(t, :body::jsonb) r){extra}

@@ -23,7 +23,8 @@ RECHECK = 5.0           # seconds for which a session read from the database is 
 KEPT_ADDRESSES = 100    # of each account; the newest
 
 _USER = """u.id, u.email, u.company_id, ARRAY(SELECT r.role FROM user_roles r WHERE r.user_id = u.id), s.id, s.scope,
-  u.auth_version, u.must_change, (extract(epoch FROM s.expires_at) * 1000)::bigint"""
+  u.auth_version, u.must_change, (extract(epoch FROM s.expires_at) * 1000)::bigint,
+  (SELECT c.region FROM companies c WHERE c.id = u.company_id), (SELECT c.area_code FROM companies c WHERE c.id = u.company_id)"""
 
 _EXPIRY = """least(now() + make_interval(days => :days::int),
   CASE WHEN s.scope IN ('web portal', 'csr') THEN s.created_at + make_interval(days => :max_days::int) END)"""
@@ -216,4 +217,4 @@ class Sessions:
 
 def _user(row: Row) -> User:
     roles = frozenset(row[3]) or frozenset(("user",))
-    return User(row[0], row[1], row[2], roles, *row[4:9])
+    return User(row[0], row[1], row[2], roles, *row[4:11])

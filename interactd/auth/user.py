@@ -18,6 +18,8 @@ class User:
     auth_version: int
     must_change: bool
     expires: int
+    region: str | None = None           # of the company: how national and local numbers are read
+    area_code: str | None = None
 
     def demand_own_password(self) -> None:
         """Raise Forbidden as long as the password is the one that the first start invented."""
