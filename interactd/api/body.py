@@ -80,10 +80,16 @@ def as_object(value: Any) -> dict[str, Any]:
 
 
 def read(row: type | Iterable[Field], value: Any, *, create: bool) -> Columns:
-    """The columns that a body sets, by the row class's fields. Errors: 400 with every fault."""
+    """The columns that a body sets, by the row class's fields. Errors: 400 with every fault.
+
+    A row class whose attributes depend on each other adds faults by a static method `judge(columns, create, faults)`.
+    """
     faults = Faults()
     fields = fields_of(row) if isinstance(row, type) else tuple(row)
     columns = _object(fields, as_object(value), create, "", faults)
+    judge = getattr(row, "judge", None)
+    if judge is not None:
+        judge(columns, create, faults)
     faults.check()
     return columns
 
@@ -148,7 +154,7 @@ def _absent(f: Field, sent: bool, create: bool, name: str, faults: Faults, colum
 
 
 def _empty(f: Field, create: bool, name: str, faults: Faults, columns: Columns) -> None:
-    if f.required or not (f.blank or create):
+    if f.required or "minLength" in f.schema or not (f.blank or create):
         faults.wrong(name, Wrong("must not be empty", 2002))
     elif not create and f.clears is not None:
         columns.update(f.clears)

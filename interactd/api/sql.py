@@ -49,10 +49,10 @@ WHERE t.id = kept('id')::bigint AND {e.visible}""")
 
 
 def tell(e: Entity) -> Statement:
-    """The kept row as it is now, its number; writes the activity."""
+    """The kept row as it is now, its number; writes the activity (a create that found its row there is an update)."""
     return Statement(f"{e.table}_tell", f"""
 SELECT j.entity::text, j.id, number_of(:owner::bigint),
-  record(:owner, :actor, :action, '{e.activity}', j.id, kept('old')::json, j.entity)
+  record(:owner, :actor, CASE WHEN kept('old') IS NULL THEN :action ELSE 'update' END, '{e.activity}', j.id, kept('old')::json, j.entity)
 FROM (SELECT t.id, {e.shown} AS entity FROM {e.table} t WHERE t.id = kept('id')::bigint AND {e.visible} OFFSET 0) j""")
 
 

@@ -1,0 +1,175 @@
+"""Contacts: persons and organizations with all that belongs to them (contract section 4, contact)."""
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import frozen
+
+from interactd.api.answer import Answer, deleted, plain
+from interactd.api.body import Faults
+from interactd.api.call import PAGING
+from interactd.api.context import Context
+from interactd.api.entity import Entity
+from interactd.api.fields import (Columns, Field, Wrong, boolean, choice, declare, ids, ident, items, part, server, stamp, string, text, texts,
+                                  whole)
+from interactd.api.listing import Listing
+from interactd.db import Statement, Step
+from interactd.entities import contact_parts as parts
+from interactd.entities.basicinfos import SHOWN as INFO_SHOWN, BasicInfo, formed
+from interactd.entities.contact_parts import Address, CustomValue, Profiles, of_contact
+from interactd.entities.projections import PICTURES, PROJECTION, THIN, flat
+from interactd.errors import Fault
+
+PERSON = {"title": "title", "first_name": "firstName", "middle_name": "middleName", "last_name": "lastName", "profession": "profession",
+          "gender": "gender"}
+ORGANIZATION = {"organization_name": "organizationName", "business": "business"}
+IDS = {"type": "array", "items": {"type": "integer", "format": "int64"}}
+
+
+def _attached(table: str, condition: str = "x.contact_id = {t}.id") -> Any:
+    return server(table, IDS, f"(SELECT coalesce(json_agg(x.id ORDER BY x.id), '[]') FROM {table} x "
+                              f"WHERE x.user_id = {{t}}.user_id AND {condition})")
+
+
+def _expected_version() -> Any:
+    return declare(Field(lambda v: {"version": whole(v)}, {"type": "integer"}, "{t}.version", update_only=True))
+
+
+def _organization_name() -> Any:
+    return declare(Field(lambda v: {"organization_name": string(v, 255)}, {"type": "string", "minLength": 1, "maxLength": 255}, "{t}.organization_name",
+                         columns=("organization_name",), clears={"organization_name": None}, aliases=("name",)))
+
+
+@frozen
+class Contact:
+    """A person or an organization."""
+
+    id: int = ident()
+    version: int = _expected_version()
+    contact_type: str = choice("contact_type", "person", "organization", required=True)
+    hot: bool = boolean("hot")
+    oneself: bool = boolean("oneself", shown="CASE WHEN {t}.oneself THEN true END")
+    basic_infos: list[BasicInfo] = items(BasicInfo, of_contact("basic_infos", "b", INFO_SHOWN, "b.id"))
+    addresses: list[Address] = items(Address, parts.ADDRESSES)
+    profiles: Profiles = part(Profiles, parts.PROFILES)
+    tags: list[str] = texts("tags", 100, parts.TAGS)
+    search_terms: list[str] = texts("search_terms", 100, parts.SEARCH_TERMS)
+    custom_fields: list[CustomValue] = items(CustomValue, parts.CUSTOM_FIELDS)
+    related_to: list[int] = ids("related_to", parts.RELATED_TO)
+    pictures: list[dict[str, str]] = server("pictures", {"type": "array", "items": {"type": "object"}}, PICTURES)
+    deals: list[int] = _attached("deals")
+    notes: list[int] = _attached("notes")
+    tasks: list[int] = _attached("tasks")
+    interactions: list[int] = _attached("interactions", "(x.person_id = {t}.id OR x.organization_id = {t}.id)")
+    display_name: str = server("display_name", {"type": "string"})
+    created: int = stamp("created")
+    changed: int = stamp("changed")
+    title: str = text("title", 255)
+    first_name: str = text("first_name", 255, blank=False)
+    middle_name: str = text("middle_name", 255)
+    last_name: str = text("last_name", 255, blank=False)
+    profession: str = text("profession", 255)
+    gender: str = choice("gender", "m", "f")
+    organization_name: str = _organization_name()
+    business: str = text("business", 255)
+
+    @staticmethod
+    def judge(columns: Columns, create: bool, faults: Faults) -> None:
+        """Faults that depend on whether it is a person or an organization; an update without contactType is judged by its row."""
+        kind = columns.get("contact_type")
+        if kind is not None:
+            faults.unknown += [Fault(key, f"is unknown for this contactType: {kind}") for key in foreign(kind, columns)]
+        if create and kind == "person" and not (columns.get("first_name") or columns.get("last_name")):
+            faults.missing += [Fault("firstName", "or lastName is missing")]
+        if create and kind == "organization" and "organization_name" not in columns:
+            if not any(fault.attribute == "organizationName" for fault, _ in faults.rest):
+                faults.missing.append(Fault("organizationName", "is missing"))
+        if kind == "organization" and columns.get("organization_name", "") is None:
+            faults.wrong("organizationName", Wrong("must not be empty", 2002))
+
+
+def foreign(kind: str, columns: Columns) -> list[str]:
+    """The attributes set that a contact of this type does not have."""
+    names = PERSON if kind == "organization" else ORGANIZATION
+    return [key for column, key in names.items() if columns.get(column) is not None]
+
+
+ROOM = Statement("contacts_room", """
+SELECT refuse('IA400', 'a user has at most ' || :most::int || ' contacts', '2004') WHERE (SELECT count(*) FROM contacts WHERE user_id = :owner) >= :most""")
+GUARD = Statement("contacts_guard", """
+SELECT CASE WHEN t.contact_type <> :kind::text THEN refuse('IA402', 'contactType never changes', '6002')
+  WHEN t.contact_type = 'person' AND :not_person::text <> '' THEN refuse('IA400', :not_person || ' is unknown for a person', '2005')
+  WHEN t.contact_type = 'organization' AND :not_organization::text <> '' THEN refuse('IA400', :not_organization || ' is unknown for an organization', '2005')
+  WHEN t.version <> :version::int THEN refuse('IA409', 'version conflict') END
+FROM contacts t WHERE t.user_id = :owner AND t.id = kept('id')::bigint""")
+NAMED = Statement("contacts_named", """
+SELECT refuse('IA400', 'a name must stay', '2002') FROM contacts t WHERE t.user_id = :owner AND t.id = kept('id')::bigint
+AND CASE t.contact_type WHEN 'person' THEN coalesce(t.first_name, t.last_name) ELSE t.organization_name END IS NULL""")
+KNOWN = Statement("contacts_known", "SELECT must((SELECT t.id FROM contacts t WHERE t.user_id = :owner AND t.id = :id), 'contact')")
+
+# Whoever has a task of the contact assigned sees it change.
+TAKE = Statement("contacts_take", """
+SELECT take(ARRAY(SELECT :owner::bigint UNION SELECT t.assigned_to_id FROM tasks t WHERE t.user_id = :owner AND t.contact_id = ANY(:ids::bigint[])))""")
+NOTES_GO = Statement("contacts_notes_go", """
+WITH gone AS (DELETE FROM notes n WHERE n.user_id = :owner AND n.contact_id = ANY(:ids::bigint[]) RETURNING n.id)
+INSERT INTO tombstones (user_id, entity_type, entity_id, seq) SELECT :owner, 'note', gone.id, number_of(:owner) FROM gone""")
+
+
+async def _check(c: Context, body: Columns, ident: int | None) -> None:
+    parts.counted(c, body)
+    if "basic_infos" in body:
+        body["basic_infos"] = await formed(c, body["basic_infos"])
+
+
+def _before(c: Context, body: Columns, ident: int | None) -> tuple[Step, ...]:
+    if ident is None:
+        return (Step(ROOM, {"owner": c.owner, "most": c.config.limits.contacts}),)
+    return (Step(GUARD, {"owner": c.owner, "kind": body.get("contact_type"), "version": body["version"],
+                         "not_person": ", ".join(foreign("person", body)), "not_organization": ", ".join(foreign("organization", body))}),)
+
+
+def _after(c: Context, body: Columns, ident: int | None) -> tuple[Step, ...]:
+    named = (Step(NAMED, {"owner": c.owner}),) if ident is not None else ()
+    return (*named, *parts.steps(c, body))
+
+
+ENTITY = Entity(Contact, table="contacts", kind="contact", activity="contact", path="/v2/contacts", realm=100, wrapped=True, synced=True,
+                on_update={"version": "t.version + 1", "changed": "time_of(:owner)"}, check=_check, before=_before, after=_after)
+
+PROJECTIONS = {"base": ENTITY.shown, "thin": THIN, "flat": flat(ENTITY.fields)}
+LISTS = {name: Listing(f"contacts_{name}", "contacts t", shown, ENTITY.visible, wrapped=True) for name, shown in PROJECTIONS.items()}
+ONE = {name: Statement(f"contacts_get_{name}", f"SELECT ({shown})::text FROM contacts t WHERE t.id = :id AND {ENTITY.visible}")
+       for name, shown in PROJECTIONS.items()}
+
+
+async def _list(c: Context) -> Answer:
+    """List contacts."""
+    return await LISTS[c.query["projection"]].answer(c, owner=c.owner)
+
+
+async def _get(c: Context, ident: int) -> Answer:
+    """Read a contact."""
+    return plain((await c.one(ONE[c.query["projection"]], id=ident, owner=c.owner))[0])
+
+
+async def remove(c: Context, ids: list[int]) -> Answer:
+    """Deletes contacts, all or none, with what is only theirs; deals, tasks and interactions stay without them."""
+    given = {"owner": c.owner, "ids": ids}
+    steps = (Step(TAKE, given), ENTITY.step(c, ENTITY.there, ids=ids), Step(NOTES_GO, given), ENTITY.step(c, ENTITY.delete, ids=ids))
+    for ident, seq, _ in await c.script(*steps):
+        c.changed(c.owner, seq, "delete", "contact", ident)
+    return deleted()
+
+
+async def _delete(c: Context, ident: int) -> Answer:
+    """Delete a contact."""
+    return await remove(c, [ident])
+
+
+async def _delete_ids(c: Context) -> Answer:
+    """Delete several contacts, all or none."""
+    return await remove(c, c.query["ids"])
+
+
+CALLS = (*ENTITY.calls("put"), *ENTITY.calls("list", run=_list, query=(PROJECTION, *PAGING)), *ENTITY.calls("get", run=_get, query=(PROJECTION,)),
+         *ENTITY.calls("post"), *ENTITY.calls("delete", run=_delete), *ENTITY.calls("delete_ids", run=_delete_ids))
