@@ -11,6 +11,7 @@ from interactd.events.dialled import Dialled, dialled
 from interactd.events.subscribers import Plan, Subscriber, is_short, plan_of, presumed, reached, spelled_abroad
 
 RULES = 1
+MADE_BY = f"{RULES}/{phonenumbers.__version__}"
 TAIL = 8
 LONGEST_NUMBER = 15
 
@@ -31,10 +32,10 @@ class Canonical:
     mobile: bool
 
 
-def version(region: str | None, area_code: str | None) -> int:
+def version(region: str | None, area_code: str | None, made_by: str = MADE_BY) -> int:
     """The version of the forms made for a region and area code: positive int4, another one when rules or metadata change."""
-    made_by = f"{RULES}/{phonenumbers.__version__}/{(region or '').upper()}/{area_code or ''}"
-    return crc32(made_by.encode("utf-8", "backslashreplace")) >> 1 or 1
+    named = f"{made_by}/{(region or '').upper()}/{area_code or ''}"
+    return crc32(named.encode("utf-8", "backslashreplace")) >> 1 or 1
 
 
 def event_kind(interaction_type: str) -> str | None:

@@ -10,6 +10,7 @@ from phonenumbers import PhoneMetadata, PhoneNumber, PhoneNumberDesc, PhoneNumbe
 from interactd.events.dialled import Dialled
 
 LONGEST_SHORT = 6
+LONGEST_LOCAL = 10
 ROUNDS = 8
 NOTHING = r"(?!)"
 
@@ -154,7 +155,7 @@ def _bare(digits: str, plan: Plan, area_code: str) -> Subscriber | None:
         return whole
     # Area codes are written with the 0 too; another prefix (8 in Russia) may as well be their first digit.
     area = "".join(c for c in area_code if c in "0123456789").removeprefix(plan.trunk if plan.trunk.startswith("0") else "")
-    found = _international(f"{plan.code}{area}{digits}") if area else None
+    found = _international(f"{plan.code}{area}{digits}") if area and len(digits) <= LONGEST_LOCAL else None
     return found or (None if plan.trunk else whole)
 
 
