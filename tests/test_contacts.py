@@ -1,4 +1,5 @@
 """Contacts over HTTP: their life, their lists, their rules, their errors."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -18,7 +19,9 @@ class ContactCase(ApiCase):
 
     async def make(self, who: Person | None = None, **body: Any) -> Any:
         """The entity of a new contact; a person called Ada unless said otherwise."""
-        made = await self.put("/v2/contacts", who or self.me, {"contactType": "person", **({} if "contactType" in body else {"firstName": "Ada"}), **body})
+        made = await self.put(
+            "/v2/contacts", who or self.me, {"contactType": "person", **({} if "contactType" in body else {"firstName": "Ada"}), **body}
+        )
         self.assertEqual(made.status, 201, made.json)
         return made.entity
 
@@ -54,17 +57,40 @@ class Life(ContactCase):
         self.assertEqual((made.status, made.json["code"], made.json["devmsg"]), (201, 201, "success"))
         entity = dict(made.entity)
         self.assertEqual(entity.pop("created"), entity.pop("changed"))
-        self.assertEqual(entity, {
-            "id": entity["id"], "version": 1, "contactType": "person", "hot": False, "firstName": "Ada", "lastName": "Lovelace", "gender": "f",
-            "displayName": "Ada Lovelace", "basicInfos": [], "addresses": [], "profiles": dict.fromkeys(NETWORKS, UNSET), "tags": [], "searchTerms": [],
-            "customFields": [], "relatedTo": [], "pictures": [], "deals": [], "notes": [], "tasks": [], "interactions": []})
+        self.assertEqual(
+            entity,
+            {
+                "id": entity["id"],
+                "version": 1,
+                "contactType": "person",
+                "hot": False,
+                "firstName": "Ada",
+                "lastName": "Lovelace",
+                "gender": "f",
+                "displayName": "Ada Lovelace",
+                "basicInfos": [],
+                "addresses": [],
+                "profiles": dict.fromkeys(NETWORKS, UNSET),
+                "tags": [],
+                "searchTerms": [],
+                "customFields": [],
+                "relatedTo": [],
+                "pictures": [],
+                "deals": [],
+                "notes": [],
+                "tasks": [],
+                "interactions": [],
+            },
+        )
         self.assertEqual(await self.read(made.entity), made.entity)
         self.assertEqual((await self.get("/v2/contacts", self.me)).json, {"data": [made.entity]})
 
     async def test_an_organization_by_its_alias(self) -> None:
         """`name` is organizationName."""
         made = await self.put("/v2/contacts", self.me, {"contactType": "organization", "name": "TU Berlin", "business": "science"})
-        self.assertEqual((made.entity["organizationName"], made.entity["displayName"], made.entity["business"]), ("TU Berlin", "TU Berlin", "science"))
+        self.assertEqual(
+            (made.entity["organizationName"], made.entity["displayName"], made.entity["business"]), ("TU Berlin", "TU Berlin", "science")
+        )
 
     async def test_display_names(self) -> None:
         """First, middle, last name, those present, by one blank."""
@@ -87,8 +113,15 @@ class Life(ContactCase):
     async def test_what_was_read_can_be_sent_back(self) -> None:
         """A whole contact with everything in it is a body that changes nothing but the version."""
         other = await self.organization()
-        made = await self.make(basicInfos=[{"type": "phone", "value": "+4930123456"}], addresses=[{"city": "Berlin"}], tags=["a"], searchTerms=["b"],
-                               profiles={"xing": {"connected": True}}, relatedTo=[other["id"]], hot=True)
+        made = await self.make(
+            basicInfos=[{"type": "phone", "value": "+4930123456"}],
+            addresses=[{"city": "Berlin"}],
+            tags=["a"],
+            searchTerms=["b"],
+            profiles={"xing": {"connected": True}},
+            relatedTo=[other["id"]],
+            hot=True,
+        )
         now = await self.changed(made, **made)
         self.assertEqual({**now, "version": 1, "changed": 0}, {**made, "changed": 0})
 
@@ -108,8 +141,13 @@ class Life(ContactCase):
         await self.changed(made, relatedTo=[other["id"]])
         note = await self.put("/v2/notes", self.me, {"message": "x", "relatedTo": {"id": made["id"], "type": "contact"}})
         self.sql("INSERT INTO deals (user_id, name, contact_id, seq) VALUES (%s, 'd', %s, 0)", self.me.id, made["id"])
-        self.sql("INSERT INTO interactions (user_id, type, time, sort_time, person_id, basic_info_id, created_seq, seq) VALUES (%s, 'call-incoming', 1, 1, "
-                 "%s, %s, 0, 0)", self.me.id, made["id"], made["basicInfos"][0]["id"])
+        self.sql(
+            "INSERT INTO interactions (user_id, type, time, sort_time, person_id, basic_info_id, created_seq, seq) "
+            "VALUES (%s, 'call-incoming', 1, 1, %s, %s, 0, 0)",
+            self.me.id,
+            made["id"],
+            made["basicInfos"][0]["id"],
+        )
         self.refused(await self.delete("/v2/contacts?ids=%d,4711" % made["id"], self.me), 404, 91040141001001)
         before = await self.read(other)
         gone = await self.delete("/v2/contacts/%d" % made["id"], self.me)
@@ -132,7 +170,9 @@ class Life(ContactCase):
 
     async def test_at_most_so_many(self) -> None:
         """A user's contacts are counted."""
-        self.sql("INSERT INTO contacts (user_id, contact_type, first_name, seq) SELECT %s, 'person', 'x', 0 FROM generate_series(1, 50000)", self.me.id)
+        self.sql(
+            "INSERT INTO contacts (user_id, contact_type, first_name, seq) SELECT %s, 'person', 'x', 0 FROM generate_series(1, 50000)", self.me.id
+        )
         self.refused(await self.put("/v2/contacts", self.me, {"contactType": "person", "firstName": "x"}), 400, 92010121002004)
 
 
@@ -141,8 +181,14 @@ class Names(ContactCase):
 
     async def test_missing(self) -> None:
         """Nobody without a type and a name."""
-        for body in ({}, {"contactType": "person"}, {"contactType": "person", "firstName": "", "title": "Dr"}, {"contactType": "organization"},
-                     {"firstName": "x"}, {"contactType": "person", "hot": 5}):
+        for body in (
+            {},
+            {"contactType": "person"},
+            {"contactType": "person", "firstName": "", "title": "Dr"},
+            {"contactType": "organization"},
+            {"firstName": "x"},
+            {"contactType": "person", "hot": 5},
+        ):
             self.refused(await self.put("/v2/contacts", self.me, body), 400, 92020121002001)
         self.refused(await self.put("/v2/contacts", self.me, {"contactType": "organization", "organizationName": ""}), 400, 92010121002002)
 
@@ -172,15 +218,28 @@ class Names(ContactCase):
         """Each fault has its code."""
         body = {"contactType": "person", "firstName": "x"}
         self.refused(await self.put("/v2/contacts", None, body), 401, 94010121005001)
-        for wrong, code in (({"x": 1}, 92010121002005), ({"hot": "yes"}, 92010121002003), ({"gender": "x"}, 92010121002003),
-                            ({"title": "x" * 256}, 92010121002004), ({"tags": [""]}, 92010121002002), ({"tags": "x"}, 92010121002003),
-                            ({"basicInfos": [{"type": "phone", "value": "1", "x": 1}]}, 92010121002005), ({"basicInfos": [{"value": "1"}]}, 92020121002001),
-                            ({"basicInfos": [{"type": "phone", "value": ""}]}, 92010121002002), ({"basicInfos": [{"type": "fon", "value": "1"}]}, 92010121002003),
-                            ({"profiles": {"myspace": {}}}, 92010121002005), ({"profiles": {"xing": {"name": "x"}}}, 92010121002005),
-                            ({"profiles": {"xing": {"connected": 1}}}, 92010121002003), ({"profiles": []}, 92010121002003),
-                            ({"customFields": [{"value": "x"}]}, 92020121002001), ({"customFields": [{"id": 1, "value": "x"}]}, 91000121003003),
-                            ({"addresses": [{"id": 77}]}, 91010121003003), ({"basicInfos": [{"id": 77}]}, 91020121003003),
-                            ({"relatedTo": [77]}, 91040121003003), ({"tags": ["%d" % n for n in range(201)]}, 92010121002004)):
+        for wrong, code in (
+            ({"x": 1}, 92010121002005),
+            ({"hot": "yes"}, 92010121002003),
+            ({"gender": "x"}, 92010121002003),
+            ({"title": "x" * 256}, 92010121002004),
+            ({"tags": [""]}, 92010121002002),
+            ({"tags": "x"}, 92010121002003),
+            ({"basicInfos": [{"type": "phone", "value": "1", "x": 1}]}, 92010121002005),
+            ({"basicInfos": [{"value": "1"}]}, 92020121002001),
+            ({"basicInfos": [{"type": "phone", "value": ""}]}, 92010121002002),
+            ({"basicInfos": [{"type": "fon", "value": "1"}]}, 92010121002003),
+            ({"profiles": {"myspace": {}}}, 92010121002005),
+            ({"profiles": {"xing": {"name": "x"}}}, 92010121002005),
+            ({"profiles": {"xing": {"connected": 1}}}, 92010121002003),
+            ({"profiles": []}, 92010121002003),
+            ({"customFields": [{"value": "x"}]}, 92020121002001),
+            ({"customFields": [{"id": 1, "value": "x"}]}, 91000121003003),
+            ({"addresses": [{"id": 77}]}, 91010121003003),
+            ({"basicInfos": [{"id": 77}]}, 91020121003003),
+            ({"relatedTo": [77]}, 91040121003003),
+            ({"tags": ["%d" % n for n in range(201)]}, 92010121002004),
+        ):
             self.refused(await self.put("/v2/contacts", self.me, {**body, **wrong}), 400 if code // 10**12 == 92 else 404, code)
         self.assertEqual(self.sql("SELECT count(*) FROM contacts"), [(0,)])
         self.refused(await self.get("/v2/contacts?projection=fat", self.me), 400, 92010101002003)
@@ -195,5 +254,7 @@ class Names(ContactCase):
         self.refused(await self.get(path, stranger), 404, 91040101001001)
         self.refused(await self.post(path, stranger, {"version": 1, "hot": True}), 404, 91040111001001)
         self.refused(await self.delete(path, stranger), 404, 91040141001001)
-        self.refused(await self.put("/v2/contacts", stranger, {"contactType": "organization", "name": "x", "relatedTo": [made["id"]]}), 404, 91040121003003)
+        self.refused(
+            await self.put("/v2/contacts", stranger, {"contactType": "organization", "name": "x", "relatedTo": [made["id"]]}), 404, 91040121003003
+        )
         self.assertEqual(await self.read(made), made)

@@ -8,9 +8,12 @@ from attrs import frozen
 
 from interactd.api import sql
 from interactd.api.answer import Answer, created, updated
+from interactd.api.call import PAGING, USER, call
 from interactd.api.context import Context, taking
-from interactd.api.entity import Entity, text as body_text
+from interactd.api.entity import Entity
+from interactd.api.entity import text as body_text
 from interactd.api.fields import Columns, Field, choice, count, declare, fields_of, ident, one_of, text, truth
+from interactd.api.listing import Listing
 from interactd.db import Statement, Step
 from interactd.events.numbers import columns
 
@@ -50,13 +53,15 @@ STORED = "type, subtype, value, identifier, excluded, canon, ext, nsn, tail, can
 VALUES = Statement("basic_infos_values", "SELECT b.id, b.value FROM basic_infos b WHERE b.user_id = :owner AND b.id = ANY(:ids::bigint[])")
 FIND = Statement("basic_infos_find", """
 SELECT keep('id', b.id::text), keep('old', b.old) FROM (SELECT t.id, (%s)::text AS old FROM basic_infos t
-  WHERE t.user_id = :owner AND t.contact_id IS NULL AND t.canon IS NOT DISTINCT FROM :canon AND t.ext = :ext AND (t.canon IS NOT NULL OR t.value = :value)
+  WHERE t.user_id = :owner AND t.contact_id IS NULL AND t.canon IS NOT DISTINCT FROM :canon AND t.ext = :ext
+    AND (t.canon IS NOT NULL OR t.value = :value)
   ORDER BY t.id LIMIT 1) b""" % sql.shown(fields_of(CountedInfo)))
 UPDATE = Statement("basic_infos_patch", f"""
 UPDATE basic_infos b SET ({STORED}) = (SELECT {STORED} FROM patched(b, :body::jsonb)) WHERE b.user_id = :owner AND b.id = kept('id')::bigint""")
 INSERT = Statement("basic_infos_keep", f"""
 INSERT INTO basic_infos (user_id, {STORED})
-SELECT :owner, n.type, coalesce(n.subtype, 'other'), n.value, n.identifier, coalesce(n.excluded, false), n.canon, n.ext, n.nsn, n.tail, n.canon_version
+SELECT :owner, n.type, coalesce(n.subtype, 'other'), n.value, n.identifier, coalesce(n.excluded, false), n.canon, n.ext, n.nsn, n.tail,
+  n.canon_version
 FROM patched(NULL::basic_infos, :body::jsonb) n WHERE kept('id') IS NULL RETURNING keep('id', id::text)""")
 RAISE = Statement("basic_infos_raise", """
 UPDATE contacts c SET version = c.version + 1, changed = time_of(:owner), seq = number_of(:owner)
@@ -108,4 +113,15 @@ async def _change(c: Context, ident: int) -> Answer:
 
 
 ENTITY = Entity(CountedInfo, table="basic_infos", kind="basicinfo", activity="basicInfo", path="/v2/basicInfos", realm=800, numbered=False)
-CALLS = (*ENTITY.calls("put", run=_create), *ENTITY.calls("post", run=_change))
+TAGS = Listing("tags", """(SELECT d.tag, row_number() OVER (ORDER BY d.tag) AS id
+  FROM (SELECT DISTINCT tag FROM contact_tags WHERE user_id = :owner) d) t""", "to_json(t.tag)", "true")
+
+
+@call("GET", "/v2/tags", may=USER, realm=500, kind="tag", name="tag.list", query=PAGING, wrapped="list",
+      answer={"type": "string"})
+async def tags(c: Context) -> Answer:
+    """List the tags in use, sorted, each once."""
+    return await TAGS.answer(c, owner=c.owner)
+
+
+CALLS = (*ENTITY.calls("put", run=_create), *ENTITY.calls("post", run=_change), tags)

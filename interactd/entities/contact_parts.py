@@ -79,8 +79,9 @@ def of_contact(table: str, alias: str, shown: str, order: str, where: str = "tru
 ADDRESSES = of_contact("addresses", "a", sql.shown(fields_of(Address), "a"), "a.id")
 TAGS = of_contact("contact_tags", "g", "g.tag", "g.tag")
 SEARCH_TERMS = of_contact("contact_search_terms", "s", "s.term", "s.term")
-PROFILES = """(SELECT json_object_agg(n.network, json_build_object('connected', coalesce(p.connected, false), 'username', p.username, 'url', p.url)
-    ORDER BY n.place) FROM unnest('{%s}'::text[]) WITH ORDINALITY n (network, place)
+PROFILES = """(SELECT json_object_agg(n.network,
+    json_build_object('connected', coalesce(p.connected, false), 'username', p.username, 'url', p.url) ORDER BY n.place)
+  FROM unnest('{%s}'::text[]) WITH ORDINALITY n (network, place)
   LEFT JOIN contact_profiles p ON p.user_id = {t}.user_id AND p.contact_id = {t}.id AND p.network = n.network)""" % ",".join(NETWORKS)
 CUSTOM_FIELDS = """(SELECT coalesce(json_agg(json_build_object('id', f.id, 'name', f.name, 'value', v.value) ORDER BY f.id), '[]')
   FROM contact_custom_values v JOIN custom_fields f ON f.id = v.custom_field_id WHERE v.user_id = {t}.user_id AND v.contact_id = {t}.id)"""
@@ -110,7 +111,8 @@ FROM w WHERE w.id IS NULL ORDER BY w.n""")
 
 _LINES = "address_line1, address_line2, address_line3, zip_code, city, state, country"
 ADDRESSES_THERE = Statement("contact_addresses_there", f"""
-SELECT refuse('IA404', 'address ' || i, '3003') FROM unnest(:ids::bigint[]) i WHERE NOT EXISTS (SELECT 1 FROM addresses WHERE {MINE} AND id = i)""")
+SELECT refuse('IA404', 'address ' || i, '3003') FROM unnest(:ids::bigint[]) i
+WHERE NOT EXISTS (SELECT 1 FROM addresses WHERE {MINE} AND id = i)""")
 ADDRESSES_DROP = Statement("contact_addresses_drop", f"DELETE FROM addresses WHERE {MINE} AND NOT id = ANY(:ids::bigint[])")
 ADDRESSES_STORE = Statement("contact_addresses_store", f"""
 WITH v AS (SELECT e.item, e.n, (e.item ->> 'id')::bigint AS id FROM jsonb_array_elements(:items::jsonb) WITH ORDINALITY e (item, n)),
@@ -124,7 +126,8 @@ PROFILES_DROP = Statement("contact_profiles_drop", f"DELETE FROM contact_profile
 PROFILES_STORE = Statement("contact_profiles_store", """
 INSERT INTO contact_profiles (user_id, contact_id, network, connected, username, url)
 SELECT :owner, kept('id')::bigint, v.key, coalesce(n.connected, false), n.username, n.url
-FROM jsonb_each(:items::jsonb) v LEFT JOIN contact_profiles p ON p.user_id = :owner AND p.contact_id = kept('id')::bigint AND p.network = v.key,
+FROM jsonb_each(:items::jsonb) v
+  LEFT JOIN contact_profiles p ON p.user_id = :owner AND p.contact_id = kept('id')::bigint AND p.network = v.key,
   LATERAL jsonb_populate_record(p, v.value) n
 ON CONFLICT (user_id, contact_id, network) DO UPDATE SET connected = excluded.connected, username = excluded.username, url = excluded.url""")
 
@@ -133,12 +136,13 @@ TAGS_STORE = Statement("contact_tags_store", """
 INSERT INTO contact_tags (user_id, contact_id, tag) SELECT :owner, kept('id')::bigint, i FROM unnest(:items::text[]) i ON CONFLICT DO NOTHING""")
 TERMS_DROP = Statement("contact_terms_drop", f"DELETE FROM contact_search_terms WHERE {MINE} AND NOT term = ANY(:items::text[])")
 TERMS_STORE = Statement("contact_terms_store", """
-INSERT INTO contact_search_terms (user_id, contact_id, term) SELECT :owner, kept('id')::bigint, i FROM unnest(:items::text[]) i ON CONFLICT DO NOTHING""")
+INSERT INTO contact_search_terms (user_id, contact_id, term) SELECT :owner, kept('id')::bigint, i FROM unnest(:items::text[]) i
+ON CONFLICT DO NOTHING""")
 
 CUSTOM_THERE = Statement("contact_custom_there", """
 SELECT refuse('IA404', 'entity customField ' || i, '3003') FROM unnest(:ids::bigint[]) i
 WHERE NOT EXISTS (SELECT 1 FROM custom_fields f JOIN users u ON u.company_id = f.company_id WHERE u.id = :owner AND f.id = i)""")
-CUSTOM_DROP = Statement("contact_custom_drop", f"DELETE FROM contact_custom_values WHERE {MINE} AND NOT custom_field_id = ANY(:ids::bigint[])")
+CUSTOM_DROP = Statement("contact_custom_drop", f"DELETE FROM contact_custom_values WHERE {MINE} AND NOT custom_field_id = ANY(:staying::bigint[])")
 CUSTOM_STORE = Statement("contact_custom_store", """
 INSERT INTO contact_custom_values (user_id, contact_id, company_id, custom_field_id, value)
 SELECT :owner, kept('id')::bigint, u.company_id, v.id, v.value
@@ -195,7 +199,10 @@ def _values(name: str, items: Any) -> dict[str, Any]:
                 "items": as_text({n: profile for n, profile in said.items() if profile is not None})}
     if name in ("tags", "search_terms"):
         return {"items": items}
-    return {"ids": items if name == "related_to" else ids_of(items), "items": as_text(items)}
+    if name == "related_to":
+        return {"ids": items}
+    staying = [item["id"] for item in items if "id" in item and item.get("value", "") is not None]
+    return {"ids": ids_of(items), "staying": staying, "items": as_text(items)}
 
 
 STORING = {

@@ -10,12 +10,13 @@ from interactd.api.body import Faults
 from interactd.api.call import PAGING
 from interactd.api.context import Context
 from interactd.api.entity import Entity
-from interactd.api.fields import (Columns, Field, Wrong, boolean, choice, declare, ids, ident, items, part, server, stamp, string, text, texts,
-                                  whole)
+from interactd.api.fields import (Columns, Field, Wrong, boolean, choice, declare, ident, ids, items, part, server, stamp, string,
+                                  text, texts, whole)
 from interactd.api.listing import Listing
 from interactd.db import Statement, Step
 from interactd.entities import contact_parts as parts
-from interactd.entities.basicinfos import SHOWN as INFO_SHOWN, BasicInfo, formed
+from interactd.entities.basicinfos import SHOWN as INFO_SHOWN
+from interactd.entities.basicinfos import BasicInfo, formed
 from interactd.entities.contact_parts import Address, CustomValue, Profiles, of_contact
 from interactd.entities.projections import PICTURES, PROJECTION, THIN, flat
 from interactd.errors import Fault
@@ -36,7 +37,8 @@ def _expected_version() -> Any:
 
 
 def _organization_name() -> Any:
-    return declare(Field(lambda v: {"organization_name": string(v, 255)}, {"type": "string", "minLength": 1, "maxLength": 255}, "{t}.organization_name",
+    schema = {"type": "string", "minLength": 1, "maxLength": 255}
+    return declare(Field(lambda v: {"organization_name": string(v, 255)}, schema, "{t}.organization_name",
                          columns=("organization_name",), clears={"organization_name": None}, aliases=("name",)))
 
 
@@ -95,11 +97,13 @@ def foreign(kind: str, columns: Columns) -> list[str]:
 
 
 ROOM = Statement("contacts_room", """
-SELECT refuse('IA400', 'a user has at most ' || :most::int || ' contacts', '2004') WHERE (SELECT count(*) FROM contacts WHERE user_id = :owner) >= :most""")
+SELECT refuse('IA400', 'a user has at most ' || :most::int || ' contacts', '2004')
+WHERE (SELECT count(*) FROM contacts WHERE user_id = :owner) >= :most""")
 GUARD = Statement("contacts_guard", """
 SELECT CASE WHEN t.contact_type <> :kind::text THEN refuse('IA402', 'contactType never changes', '6002')
   WHEN t.contact_type = 'person' AND :not_person::text <> '' THEN refuse('IA400', :not_person || ' is unknown for a person', '2005')
-  WHEN t.contact_type = 'organization' AND :not_organization::text <> '' THEN refuse('IA400', :not_organization || ' is unknown for an organization', '2005')
+  WHEN t.contact_type = 'organization' AND :not_organization::text <> ''
+    THEN refuse('IA400', :not_organization || ' is unknown for an organization', '2005')
   WHEN t.version <> :version::int THEN refuse('IA409', 'version conflict') END
 FROM contacts t WHERE t.user_id = :owner AND t.id = kept('id')::bigint""")
 NAMED = Statement("contacts_named", """
@@ -109,7 +113,8 @@ KNOWN = Statement("contacts_known", "SELECT must((SELECT t.id FROM contacts t WH
 
 # Whoever has a task of the contact assigned sees it change.
 TAKE = Statement("contacts_take", """
-SELECT take(ARRAY(SELECT :owner::bigint UNION SELECT t.assigned_to_id FROM tasks t WHERE t.user_id = :owner AND t.contact_id = ANY(:ids::bigint[])))""")
+SELECT take(ARRAY(SELECT :owner::bigint
+  UNION SELECT t.assigned_to_id FROM tasks t WHERE t.user_id = :owner AND t.contact_id = ANY(:ids::bigint[])))""")
 NOTES_GO = Statement("contacts_notes_go", """
 WITH gone AS (DELETE FROM notes n WHERE n.user_id = :owner AND n.contact_id = ANY(:ids::bigint[]) RETURNING n.id)
 INSERT INTO tombstones (user_id, entity_type, entity_id, seq) SELECT :owner, 'note', gone.id, number_of(:owner) FROM gone""")
@@ -156,8 +161,8 @@ async def remove(c: Context, ids: list[int]) -> Answer:
     """Deletes contacts, all or none, with what is only theirs; deals, tasks and interactions stay without them."""
     given = {"owner": c.owner, "ids": ids}
     steps = (Step(TAKE, given), ENTITY.step(c, ENTITY.there, ids=ids), Step(NOTES_GO, given), ENTITY.step(c, ENTITY.delete, ids=ids))
-    for ident, seq, _ in await c.script(*steps):
-        c.changed(c.owner, seq, "delete", "contact", ident)
+    for gone, seq, _ in await c.script(*steps):
+        c.changed(c.owner, seq, "delete", "contact", gone)
     return deleted()
 
 

@@ -12,18 +12,20 @@ PICTURES = of_contact("pictures", "p", "json_build_object('type', p.type, 'url',
 PICTURE_URLS = of_contact("pictures", "p", "picture_url(p.id, p.key)", "p.id")
 
 THIN = """json_strip_nulls(json_build_object('id', t.id, 'version', t.version, 'contactType', t.contact_type, 'displayName', t.display_name,
-  'hot', t.hot, 'picture', (SELECT picture_url(p.id, p.key) FROM pictures p WHERE p.user_id = t.user_id AND p.contact_id = t.id AND p.is_default),
+  'hot', t.hot, 'picture', (SELECT picture_url(p.id, p.key) FROM pictures p
+    WHERE p.user_id = t.user_id AND p.contact_id = t.id AND p.is_default),
   'extra', (SELECT CASE count(*) WHEN 0 THEN NULL WHEN 1 THEN to_json(min(o.display_name)) ELSE to_json(count(*)) END
-    FROM contact_links l JOIN contacts o ON o.user_id = l.user_id AND o.id = CASE t.contact_type WHEN 'person' THEN l.organization_id ELSE l.person_id END
-    WHERE l.user_id = t.user_id AND (l.person_id = t.id AND t.contact_type = 'person' OR l.organization_id = t.id AND t.contact_type = 'organization'))))"""
+    FROM contact_links l JOIN contacts o ON o.user_id = l.user_id
+      AND o.id = CASE t.contact_type WHEN 'person' THEN l.organization_id ELSE l.person_id END
+    WHERE l.user_id = t.user_id AND (l.person_id = t.id OR l.organization_id = t.id))))"""
 
-_LINE = """coalesce(nullif(concat_ws(', ', nullif(a.address_line1, ''), a.address_line2, a.address_line3, nullif(concat_ws(' ', a.zip_code, a.city), ''),
-  a.state, a.country), ''), a.subtype)"""
+_LINE = """concat_ws(', ', a.address_line1, a.address_line2, a.address_line3, nullif(concat_ws(' ', a.zip_code, a.city), ''), a.state, a.country)"""
 _FLATTENED = {
     "addresses": of_contact("addresses", "a", _LINE, "a.id"),
     "pictures": PICTURE_URLS,
-    "profiles": """(SELECT coalesce(json_object_agg(p.network, coalesce(p.url, p.username) ORDER BY array_position('{%s}'::text[], p.network)), '{}')
-      FROM contact_profiles p WHERE p.user_id = {t}.user_id AND p.contact_id = {t}.id AND coalesce(p.url, p.username) IS NOT NULL)""" % ",".join(NETWORKS),
+    "profiles": """(SELECT coalesce(json_object_agg(p.network, coalesce(p.url, p.username)
+      ORDER BY array_position('{%s}'::text[], p.network)), '{}') FROM contact_profiles p
+      WHERE p.user_id = {t}.user_id AND p.contact_id = {t}.id AND coalesce(p.url, p.username) IS NOT NULL)""" % ",".join(NETWORKS),
     "custom_fields": """(SELECT coalesce(json_object_agg(f.name, v.value ORDER BY f.id), '{}') FROM contact_custom_values v
       JOIN custom_fields f ON f.id = v.custom_field_id WHERE v.user_id = {t}.user_id AND v.contact_id = {t}.id)""",
 }
