@@ -25,6 +25,7 @@ ROLE = "interactd"          # the daemon's role: owns the database, is no superu
 SUPERUSER = "postgres"
 _SOCKET = ".s.PGSQL.5432"
 _LONGEST_SOCKET = 107       # sun_path of Linux, without its closing NUL
+_NOBODY = "4194304"         # the upper bound of process numbers on Linux
 _ELSEWHERE = Path("/var/lib/interactd")
 
 _SETTINGS = {
@@ -206,10 +207,28 @@ def server_pid(data: Path) -> int | None:
     return int(lines[0]) if ours else None
 
 
+def disown_stranger(data: Path) -> None:
+    """Let PostgreSQL start although its old process number belongs to another program of the same account by now.
+
+    Only the number is replaced, by one that no process can have: the rest of the file tells PostgreSQL which shared memory
+    to look for, so that it never starts while a process of the old server still lives.
+    """
+    lines = _notes(data)
+    if lines and server_pid(data) is None:
+        (data / "postmaster.pid").write_text("\n".join([_NOBODY, *lines[1:]]) + "\n")
+
+
 def running_url(state: Path) -> str | None:
     """The address of the database that another process keeps running on this state directory, None if it is not ready."""
     data = (state / "postgres").resolve() / "data"
     return _url(Path(_notes(data)[4]), DATABASE, ROLE) if server_pid(data) and is_ready(data) else None
+
+
+def last_words(layout: Layout, pid: int) -> str | None:
+    """Why this server of the cluster gave up, from its log; None if it does not say."""
+    logs = sorted(layout.log.glob("*.log"), key=lambda path: path.stat().st_mtime)
+    lines = logs[-1].read_text(errors="replace").splitlines() if logs else []
+    return next((line.partition("FATAL:")[2].strip() for line in reversed(lines) if f"[{pid}] FATAL:" in line), None)
 
 
 def check_version(data: Path) -> None:

