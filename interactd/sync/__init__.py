@@ -1,0 +1,1 @@
+"""Sync, sharing, merging, cleaning up."""
