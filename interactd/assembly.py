@@ -40,7 +40,7 @@ async def _settled(result: Any) -> None:
 
 async def build(reactor: Any, config: Config, dsn: str) -> Parts:
     """All parts, started; the first error is raised."""
-    database = Database(reactor, dsn, config.database.pool)
+    database = Database(reactor, dsn, config.database.pool, public_url=config.http.public_url)
     await database.open()
     hub = Hub()
     passwords = Passwords(config.auth, reactor)

@@ -68,15 +68,17 @@ class Database(service.Service):
     """The pool: `size` connections, each reopened with jittered back-off when it dies.
 
     `waiting` pieces of work may wait for a connection, `patience` seconds at most; then Unavailable (503).
+    `public_url` is what the addresses that statements build begin with.
     """
 
     log = Logger()
 
-    def __init__(self, reactor: Any, dsn: str, size: int = 8, waiting: int = 1000, patience: float = 5.0) -> None:
+    def __init__(self, reactor: Any, dsn: str, size: int = 8, *, public_url: str = "", waiting: int = 1000, patience: float = 5.0) -> None:
         self._reactor = reactor
         self._clock: IReactorTime = reactor
         self._dsn = dsn
         self._size = size
+        self._public_url = public_url
         self._waiting_limit = waiting
         self._patience = patience
         self._lanes: set[Lane] = set()
@@ -209,7 +211,7 @@ class Database(service.Service):
     async def _connect(self) -> None:
         lane = Lane(self._reactor, self._died)
         try:
-            await lane.open(self._dsn)
+            await lane.open(self._dsn, self._public_url)
         except BaseException:
             lane.close()
             raise

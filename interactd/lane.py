@@ -69,9 +69,9 @@ class Lane:
         self.connection = _Connection(reactor, lambda: lost(self))
         self.broken = False
 
-    async def open(self, dsn: str) -> None:
+    async def open(self, dsn: str, public_url: str) -> None:
         await self.connection.connect(dsn)
-        await self.connection.runOperation(SESSION)
+        await self.connection.runQuery(SESSION + "; SELECT set_config('interactd.public_url', %s, false)", (public_url,))
 
     def close(self) -> None:
         self.broken = True
