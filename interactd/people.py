@@ -46,7 +46,7 @@ FIND_ACCOUNT = Statement("find_account", "SELECT id FROM users WHERE lower(email
 TAKE_ACCOUNT = Statement("take_account", "SELECT take(ARRAY[:user_id::bigint])")
 
 SET_PASSWORD = Statement("set_account_password", """
-UPDATE users SET password_hash = :password_hash, must_change = false WHERE id = :user_id""")
+UPDATE users SET password_hash = :password_hash, must_change = :must_change::boolean WHERE id = :user_id""")
 
 
 @frozen
@@ -72,6 +72,11 @@ def check_password(config: Auth, password: str) -> str:
     if not config.password_min <= len(password) <= 256:
         raise Refusal(f"a password has {config.password_min} to 256 characters")
     return password
+
+
+def random_password() -> str:
+    """A password of 96 random bits."""
+    return secrets.token_urlsafe(12)
 
 
 async def add(db: Database, person: Person) -> int:
@@ -101,7 +106,7 @@ async def everybody(db: Database) -> list[Row]:
     return await db.query(LIST_ACCOUNTS)
 
 
-async def set_password(db: Database, email: str, password_hash: str) -> None:
+async def set_password(db: Database, email: str, password_hash: str, must_change: bool) -> None:
     """Change an account's password, which ends its sessions at once. Refusal if there is no such account."""
     async def work(tx: Transaction) -> None:
         rows = await tx.query(FIND_ACCOUNT, email=email)
@@ -109,7 +114,7 @@ async def set_password(db: Database, email: str, password_hash: str) -> None:
             raise Refusal(f"there is no account {email}: interactctl user list shows them")
         user_id = rows[0][0]
         await tx.query(TAKE_ACCOUNT, user_id=user_id)
-        await tx.query(SET_PASSWORD, user_id=user_id, password_hash=password_hash)
+        await tx.query(SET_PASSWORD, user_id=user_id, password_hash=password_hash, must_change=must_change)
         await end_sessions(tx, user_id)
     await db.transaction("set_account_password", work)
 
@@ -126,7 +131,7 @@ class FirstAdmin:
     def new(cls, state: Path) -> FirstAdmin:
         """With a random password; the terminal is the one this process began with (twistd turns sys.stdout into its log)."""
         out = sys.__stdout__
-        return cls(state, out if out is not None and out.isatty() else None, secrets.token_urlsafe(12))
+        return cls(state, out if out is not None and out.isatty() else None, random_password())
 
     async def ensure(self, db: Database, passwords: Passwords) -> bool:
         """Whether there was no administrator, so that this one was made; of several nodes that start at once, one does it."""

@@ -1,0 +1,183 @@
+"""interactctl: what is done to a daemon's data from the command line, whether the daemon runs or not."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any, Awaitable, Callable, Sequence
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.internet.task import react
+
+from interactd import __version__, people
+from interactd.auth.passwords import hash_password
+from interactd.cluster import running_url
+from interactd.config import SECTIONS, Config, load
+from interactd.db import Database
+from interactd.embedded import EmbeddedPostgres
+from interactd.keys import keys
+from interactd.migrate import migrate, pending, preparing
+from interactd.refusals import InUse, Refusal
+from interactd.state import claim
+
+Arguments = argparse.Namespace
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The console script: exits with 0, or with 1 and one sentence."""
+    arguments = parser().parse_args(argv)
+    try:
+        config = load(arguments.config)
+        if arguments.online is None:
+            arguments.offline(config, arguments)
+            return
+    except Refusal as refusal:
+        raise SystemExit(f"interactctl: {refusal}") from None
+    react(lambda reactor: Deferred.fromCoroutine(_online(reactor, config, arguments)))
+
+
+async def _online(reactor: Any, config: Config, arguments: Arguments) -> None:
+    try:
+        await with_database(reactor, config, lambda dsn: arguments.online(reactor, dsn, config, arguments))
+    except Refusal as refusal:
+        raise SystemExit(f"interactctl: {refusal}") from None
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    whole = argparse.ArgumentParser(prog="interactctl", description="Look after interactd's accounts, database and configuration.")
+    whole.add_argument("--version", action="version", version=f"interactd {__version__}")
+    whole.add_argument("--config", "-c", type=Path, metavar="FILE", help="the daemon's configuration file")
+    whole.set_defaults(online=None, offline=None)
+    commands = whole.add_subparsers(required=True, metavar="COMMAND")
+    _user_commands(commands.add_parser("user", help="add, list and change accounts").add_subparsers(required=True, metavar="COMMAND"))
+    migrating = commands.add_parser("migrate", help="bring the database to the schema of this version")
+    migrating.add_argument("--dry-run", action="store_true", help="only say what would be applied")
+    migrating.set_defaults(online=apply_migrations)
+    checking = commands.add_parser("check-config", help="check the configuration and show what is not default")
+    checking.set_defaults(offline=check_config)
+    return whole
+
+
+def _user_commands(commands: Any) -> None:
+    adding = commands.add_parser("add", help="make an account")
+    adding.add_argument("--company", metavar="NAME", help="its company, which is made if there is none of that name")
+    adding.add_argument("--role", action="append", choices=people.ROLES, metavar="ROLE", help=f"{', '.join(people.ROLES)}; may be repeated")
+    adding.set_defaults(online=add_user)
+    changing = commands.add_parser("password", help="change a password, which ends the account's sessions")
+    changing.set_defaults(online=change_password)
+    for command in (adding, changing):
+        command.add_argument("email")
+        command.add_argument("--password-stdin", action="store_true",
+                             help="read the password from standard input; else one is made and shown, for the first login only")
+    commands.add_parser("list", help="show the accounts").set_defaults(online=list_users)
+
+
+async def with_database(reactor: Any, config: Config, work: Callable[[str], Awaitable[None]]) -> None:
+    """Do `work` on the address of the daemon's database, which is started for the time being if no daemon runs."""
+    if config.database.url != "embedded":
+        return await work(config.database.url)
+    if not config.state.directory.is_dir():
+        raise Refusal(f"there is no state directory {config.state.directory}: start the daemon first, or say --config FILE")
+    try:
+        mine = claim(config.state.directory)
+    except InUse as used:
+        dsn = running_url(config.state.directory)
+        if dsn is None:
+            raise Refusal(f"{used}; its database is not open at the moment, try again when it has started") from None
+        return await work(dsn)
+    postgres = EmbeddedPostgres(reactor, config.state.directory, config.database.run_as)
+    try:
+        await postgres.startService()
+        await work(postgres.url)
+    finally:
+        await postgres.stopService()
+        mine.release()
+
+
+async def _database(reactor: Any, dsn: str) -> Database:
+    """One connection to a database that has the schema of this version."""
+    with preparing(dsn) as connection:
+        if pending(connection):
+            raise Refusal("the database does not have the schema of this version yet: interactctl migrate, or start the daemon")
+    database = Database(reactor, dsn, 1)
+    await database.open()
+    return database
+
+
+async def add_user(reactor: Any, dsn: str, config: Config, arguments: Arguments) -> None:
+    """Make an account."""
+    email = people.check_email(arguments.email)
+    password, chosen = _password(config, arguments)
+    database = await _database(reactor, dsn)
+    person = people.Person(email, hash_password(config.auth, password), tuple(arguments.role or ["user"]), arguments.company, not chosen)
+    try:
+        user_id = await people.add(database, person)
+    finally:
+        database.stopService()
+    print(f"added {email} with id {user_id}")
+    _show(password, chosen)
+
+
+async def change_password(reactor: Any, dsn: str, config: Config, arguments: Arguments) -> None:
+    """Change the password of an account."""
+    password, chosen = _password(config, arguments)
+    database = await _database(reactor, dsn)
+    try:
+        await people.set_password(database, arguments.email, hash_password(config.auth, password), not chosen)
+    finally:
+        database.stopService()
+    print(f"changed the password of {arguments.email}; its sessions have ended")
+    _show(password, chosen)
+
+
+async def list_users(reactor: Any, dsn: str, config: Config, arguments: Arguments) -> None:
+    """Show all accounts, one a line, with tabs between id, e-mail, company, roles and state."""
+    database = await _database(reactor, dsn)
+    try:
+        rows = await people.everybody(database)
+    finally:
+        database.stopService()
+    for user_id, email, company, active, roles in rows:
+        print(user_id, email, company or "-", ",".join(roles) or "user", "active" if active else "inactive", sep="\t")
+
+
+async def apply_migrations(reactor: Any, dsn: str, config: Config, arguments: Arguments) -> None:
+    """Apply the migrations that are missing, or say which they are."""
+    if arguments.dry_run:
+        with preparing(dsn) as connection:
+            missing = pending(connection)
+    else:
+        missing = migrate(dsn)
+    for migration in missing:
+        print("would apply" if arguments.dry_run else "applied", migration.name)
+    if not missing:
+        print("the database is up to date")
+
+
+def check_config(config: Config, arguments: Arguments) -> None:
+    """Show the keys that do not have their default; secrets only by name."""
+    for name, section in SECTIONS.items():
+        ours, default = attrs.asdict(getattr(config, name), recurse=False), attrs.asdict(section(), recurse=False)
+        for key, (attribute, described) in keys(section).items():
+            if ours[attribute] != default[attribute]:
+                print(f"[{name}] {key} = {'(secret)' if described.secret else ours[attribute]}")
+    print("the configuration is good")
+
+
+def _password(config: Config, arguments: Arguments) -> tuple[str, bool]:
+    """The password, and whether somebody chose it (else it is random)."""
+    if not arguments.password_stdin:
+        return people.random_password(), False
+    return people.check_password(config.auth, sys.stdin.readline().rstrip("\r\n")), True
+
+
+def _show(password: str, chosen: bool) -> None:
+    if not chosen:
+        print(f"its password is {password}, to be changed at the first login")
+
+
+if __name__ == "__main__":
+    main()
