@@ -1,0 +1,1 @@
+"""Measurements of interactd; README.md says what the numbers mean."""

@@ -1,0 +1,1 @@
+"""What a person would write instead of interactd, the usual way."""
