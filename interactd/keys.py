@@ -147,7 +147,7 @@ def region(value: str) -> str:
 
 def area_code(value: str) -> str:
     """A local area code without the national prefix, or nothing."""
-    if not re.fullmatch(r"[1-9]?\d{0,7}", value, re.ASCII):
+    if not re.fullmatch(r"([1-9]\d{0,7})?", value, re.ASCII):
         raise ValueError("an area code in digits without the national prefix, such as 30 for Berlin, or nothing")
     return value
 

@@ -44,6 +44,12 @@ class Server:
         front, _, query = self.address.partition("?")
         return f"{front.rpartition('/')[0]}/{database}" + (f"?{query}" if query else "")
 
+    def empty(self) -> str:
+        """The address of a new database with nothing in it."""
+        name = next(_names)
+        self._run(f"CREATE DATABASE {name}")
+        return self.url(name)
+
     def copy(self) -> str:
         """The address of a new database, a copy of the migrated one."""
         name = next(_names)
