@@ -23,6 +23,7 @@ from typing import Any
 import psutil
 import psycopg2
 
+from benchmarks import ring
 from benchmarks.bench_intake import SEED
 from tests.postgres import fresh_database
 
@@ -112,6 +113,9 @@ def world() -> str:
     random.seed(1)
     execute(dsn, SEED)
     execute(dsn, SESSIONS)
+    with psycopg2.connect(dsn) as connection, connection.cursor() as cursor:
+        ring.give(cursor, range(1, 10_001))
+    connection.close()
     execute(dsn, "VACUUM ANALYZE")
     backend = psycopg2.connect(dsn)
     postmaster = psutil.Process(backend.info.backend_pid).parent()
@@ -152,6 +156,7 @@ def main() -> None:
     dsn = world()
     results: dict[str, dict[str, list[dict[str, Any]]]] = {}
     with tempfile.TemporaryDirectory() as state:
+        ring.write(Path(state) / "trigger-keys")
         for _ in range(o.rounds):
             for name, (command, environ) in servers(dsn, state).items():
                 for load, figures in measure(command, environ, dsn, o.loads, o.seconds).items():

@@ -19,6 +19,8 @@ import time
 from collections import deque
 from typing import Any, Callable
 
+from benchmarks.ring import trigger_token
+
 
 class Client(asyncio.Protocol):
     """A keep-alive connection that sends one request at a time."""
@@ -130,8 +132,8 @@ class Load:
         self.stamp = now if number % self.users else now + 1      # no user has two events at the same millisecond
         body = b'{"type":"call-incoming","data":"+49 555 %06d","receiverId":"line 1","time":%d}' % (contact, self.stamp)
         self.owner[client] = user
-        client.send(b"PUT /v2/interactions HTTP/1.1\r\nHost: localhost\r\ntriggerToken: tok-%d\r\nContent-Type: application/json\r\n"
-                    b"Content-Length: %d\r\n\r\n%b" % (user, len(body), body))
+        client.send(b"PUT /v2/interactions HTTP/1.1\r\nHost: localhost\r\ntriggerToken: %b\r\nContent-Type: application/json\r\n"
+                    b"Content-Length: %d\r\n\r\n%b" % (trigger_token(user).encode(), len(body), body))
 
     def answered(self, client: Client, status: int, body: bytes) -> None:
         """The PUT is answered: its latency counts, and the client is free."""

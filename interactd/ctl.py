@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import Any, Awaitable, Callable, Sequence
@@ -58,6 +59,11 @@ def parser() -> argparse.ArgumentParser:
     migrating.set_defaults(online=apply_migrations)
     checking = commands.add_parser("check-config", help="check the configuration and show what is not default")
     checking.set_defaults(offline=check_config)
+    describing = commands.add_parser("openapi", help="print the API's description (OpenAPI 3.1, JSON)")
+    describing.set_defaults(offline=describe)
+    playing = commands.add_parser("demo", help="play a ringing phone against the running daemon")
+    playing.add_argument("--url", help="where it answers, if that can not be told from [http] listen")
+    playing.set_defaults(online=play_demo)
     return whole
 
 
@@ -165,6 +171,23 @@ def check_config(config: Config, arguments: Arguments) -> None:
             if ours[attribute] != default[attribute]:
                 print(f"[{name}] {key} = {'(secret)' if described.secret else ours[attribute]}")
     print("the configuration is good")
+
+
+def describe(config: Config, arguments: Arguments) -> None:
+    """Print the API's description."""
+    from interactd.api.openapi import document
+    from interactd.calls import CALLS
+    print(json.dumps(document(CALLS), indent=2))
+
+
+async def play_demo(reactor: Any, dsn: str, config: Config, arguments: Arguments) -> None:
+    """A phone rings: who it is shows on another device."""
+    from interactd import demo
+    database = await _database(reactor, dsn)
+    try:
+        await demo.play(reactor, database, config, arguments.url or demo.address(config))
+    finally:
+        database.stopService()
 
 
 def _password(config: Config, arguments: Arguments) -> tuple[str, bool]:
