@@ -1,0 +1,93 @@
+"""Merging: several contacts and import contacts become one (contract section 10)."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from attrs import frozen
+
+from interactd.api import body as bodies
+from interactd.api.answer import Answer, updated
+from interactd.api.call import USER, call
+from interactd.api.context import Context
+from interactd.api.entity import text as as_text
+from interactd.api.fields import Columns, ids, part
+from interactd.db import Step
+from interactd.entities import contact_parts as parts
+from interactd.entities.basicinfos import formed
+from interactd.entities.contacts import ENTITY, TAKE, Contact
+from interactd.sync import merging_sql as s
+
+
+@frozen
+class Merge:
+    """What becomes of which contacts; `contact` is updated if it has an id, else created."""
+
+    contact_ids: list[int] = ids("contact_ids", "")
+    import_contact_ids: list[int] = ids("import_contact_ids", "")
+    contact: Contact = part(Contact, "")
+
+
+def read(value: Any) -> Columns:
+    """The body's columns: the lists of ids, the contact's columns, its id. Errors: 400."""
+    sent = bodies.as_object(value)
+    said = sent.get("contact")
+    if said is None:
+        bodies.read(Merge, {k: v for k, v in sent.items() if k != "contact"}, create=True)
+        raise bodies.missing("contact")
+    if not isinstance(said, dict):
+        raise bodies.faulty("contact", "must be an object")
+    ident = said.get("id")
+    if ident is not None and (isinstance(ident, bool) or not isinstance(ident, int) or ident < 1):
+        raise bodies.faulty("contact.id", "must be an id")
+    lists = bodies.read(Merge, {k: v for k, v in sent.items() if k != "contact"}, create=True)
+    contact = bodies.read(Contact, said, create=ident is None)
+    merged = [i for i in lists.get("contact_ids", []) if i != ident]
+    return {"id": ident, "contact": contact, "merged": merged, "imported": lists.get("import_contact_ids", [])}
+
+
+@call("POST", "/v2/contacts", cmd="merge", may=USER, realm=100, action=13, kind="contact", name="contact.merge", body=Merge, read=read,
+      answer=Contact, wrapped="entity")
+async def merge(c: Context) -> Answer:
+    """Merge contacts and import contacts into one, which is updated or created; all that hangs on them moves to it."""
+    contact, ident, merged = c.body["contact"], c.body["id"], c.body["merged"]
+    parts.counted(c, contact)
+    if "basic_infos" in contact:
+        contact["basic_infos"] = await formed(c, contact["basic_infos"])
+    shown, stays, seq, _ = (await c.script(*_steps(c, contact)))[0]
+    c.changed(c.owner, seq, "insert" if ident is None else "update", "contact", stays)
+    for gone in merged + c.body["imported"]:
+        c.changed(c.owner, seq, "delete", "contact", gone)
+    return updated(shown)
+
+
+def _steps(c: Context, contact: Columns) -> Iterator[Step]:
+    ident, given = c.body["id"], {"owner": c.owner, "merged": c.body["merged"], "imported": c.body["imported"]}
+
+    def step(statement: Any, **values: Any) -> Step:
+        said = {**given, **values}
+        return Step(statement, {name: said[name] for name in statement.names})
+    yield step(TAKE, ids=given["merged"])
+    yield step(s.THERE, ids=[*given["merged"], *([] if ident is None else [ident])])
+    if ident is not None:
+        yield ENTITY.remembering(c, ident)
+    yield from ENTITY.before(c, contact, ident)
+    yield ENTITY.step(c, ENTITY.insert if ident is None else ENTITY.update, body=as_text(contact))
+    yield step(s.ALIKE)
+    for name, column, own in (("basic_infos", "infos", s.INFOS), ("addresses", "addresses", s.ADDRESSES)):
+        if name in contact:
+            yield step(s.NAMED[column], ids=parts.ids_of(contact[name]))
+        else:
+            yield from (step(statement) for statement in own)
+    yield from ENTITY.after(c, contact, ident)
+    for name, statements in s.UNITED.items():
+        if name not in contact:
+            yield from (step(statement) for statement in statements)
+    yield from (step(statement) for statement in s.MOVED)
+    yield step(s.ROOM, most=c.config.limits.items)
+    yield ENTITY.step(c, ENTITY.delete, ids=given["merged"])
+    yield from (step(statement) for statement in s.GONE)
+    yield ENTITY.telling(c, "insert")
+
+
+CALLS = (merge,)
