@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import pty
 import pwd
 import re
 import shutil
@@ -12,7 +14,7 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
-from typing import IO, Callable
+from typing import Callable, Iterator
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
@@ -74,29 +76,36 @@ def as_account(account: Account, work: Callable[[], None]) -> str:
 class Running:
     """A process and what it printed so far."""
 
-    def __init__(self, case: SynchronousTestCase, command: list[str], account: Account, cwd: Path, environ: dict[str, str]) -> None:
+    def __init__(self, case: SynchronousTestCase, command: list[str], account: Account, cwd: Path, environ: dict[str, str],
+                 terminal: bool = False) -> None:
         switch = {} if account.is_ours else {"user": account.uid, "group": account.gid, "extra_groups": []}
-        self.process = subprocess.Popen(command, cwd=cwd, env=environ, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                        stderr=subprocess.STDOUT, start_new_session=True, **switch)      # type: ignore[call-overload]
+        ear, mouth = pty.openpty() if terminal else os.pipe()
+        self.process = subprocess.Popen(command, cwd=cwd, env=environ, stdin=subprocess.DEVNULL, stdout=mouth, stderr=mouth,
+                                        start_new_session=True, **switch)      # type: ignore[call-overload]
+        os.close(mouth)
+        self._out = os.fdopen(ear, errors="replace")
         self.printed = ""
         self._watchdog = threading.Timer(_PATIENCE, self.process.kill)
         self._watchdog.daemon = True
         self._watchdog.start()
         case.addCleanup(self._end)
 
-    @property
-    def _out(self) -> IO[str]:
-        assert self.process.stdout is not None
-        return self.process.stdout
-
     def until(self, pattern: str) -> re.Match[str]:
         """The first line from here on that has the pattern; AssertionError with all that was printed if there is none."""
-        for line in self._out:
+        for line in self._lines():
             self.printed += line
             found = re.search(pattern, line)
             if found:
                 return found
         raise AssertionError(f"{pattern!r} was never printed, but:\n{self.printed}")
+
+    def _lines(self) -> Iterator[str]:
+        try:
+            for line in self._out:      # not `yield from`, which closes the file with the generator
+                yield line
+        except OSError as failure:
+            if failure.errno != errno.EIO:      # how a terminal says that nobody is left on the other side
+                raise
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Send a signal and wait for the end; answers the exit status."""
@@ -105,7 +114,7 @@ class Running:
 
     def wait(self) -> int:
         """Wait for the end; answers the exit status."""
-        self.printed += self._out.read()
+        self.printed += "".join(self._lines())
         return self.process.wait()
 
     def _end(self) -> None:
@@ -133,14 +142,14 @@ class Place:
         self.state = self.folder / "var"
         self.python, self.environ = python_for(account)
 
-    def run(self, *command: str) -> Running:
+    def run(self, *command: str, terminal: bool = False) -> Running:
         """Run a command of Python there."""
-        return Running(self.case, [self.python, *command], self.account, self.folder, self.environ)
+        return Running(self.case, [self.python, *command], self.account, self.folder, self.environ, terminal)
 
-    def twistd(self, *options: str) -> Running:
+    def twistd(self, *options: str, terminal: bool = False) -> Running:
         """Run `twistd -n interactd`."""
         return self.run("-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile=", "interactd",
-                        "--listen=tcp:0:interface=127.0.0.1", *options)
+                        "--listen=tcp:0:interface=127.0.0.1", *options, terminal=terminal)
 
     def daemon(self) -> Running:
         """A daemon whose port is open."""
