@@ -57,7 +57,7 @@ class Sharing(ContactCase):
         self.assertEqual((reply.status, reply.json["code"]), (200, 200), reply.json)
         mine = reply.entity
         self.assertNotEqual(mine["id"], made["id"])
-        self.assertEqual({**mine, "id": 0, "changed": 0}, {**made, "id": 0, "changed": 0})
+        self.assertEqual({**mine, "id": 0, "changed": 0}, {**made, "id": 0, "changed": 0, "origin": made["id"], "sharedBy": self.me.id})
         self.assertEqual((mine["notes"], mine["relatedTo"]), ([note.entity["id"]], [acme["id"]]))
         self.assertEqual((await self.read(acme))["relatedTo"], [mine["id"]])
         self.assertEqual(await self.contacts(self.me), [await self.read(acme), mine])

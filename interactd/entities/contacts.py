@@ -18,7 +18,7 @@ from interactd.entities import contact_parts as parts
 from interactd.entities.basicinfos import SHOWN as INFO_SHOWN
 from interactd.entities.basicinfos import BasicInfo, formed
 from interactd.entities.contact_parts import Address, CustomValue, Profiles, of_contact
-from interactd.entities.projections import PICTURES, PROJECTION, THIN, flat
+from interactd.entities.projections import PICTURES, PROJECTION, SEARCHED, THIN, flat
 from interactd.errors import Fault
 
 PERSON = {"title": "title", "first_name": "firstName", "middle_name": "middleName", "last_name": "lastName", "profession": "profession",
@@ -66,6 +66,8 @@ class Contact:
     display_name: str = server("display_name", {"type": "string"})
     created: int = stamp("created")
     changed: int = stamp("changed")
+    origin: int = server("origin", {"type": "integer", "format": "int64"})
+    shared_by: int = server("shared_by", {"type": "integer", "format": "int64"})
     title: str = text("title", 255)
     first_name: str = text("first_name", 255, blank=False)
     middle_name: str = text("middle_name", 255)
@@ -147,8 +149,16 @@ ONE = {name: Statement(f"contacts_get_{name}", f"SELECT ({shown})::text FROM con
        for name, shown in PROJECTIONS.items()}
 
 
+_PATTERNS = "(SELECT search_patterns(:q))"
+FOUND = {name: Listing(f"contacts_found_{name}", "contacts t JOIN contact_search s ON s.user_id = t.user_id AND s.contact_id = t.id", shown,
+                       f"{ENTITY.visible} AND s.words LIKE ALL ({_PATTERNS}::text[])", f"search_rank(s.name, s.words, {_PATTERNS})", wrapped=True)
+         for name, shown in PROJECTIONS.items()}
+
+
 async def _list(c: Context) -> Answer:
-    """List contacts."""
+    """List contacts, or those that a search finds, best first."""
+    if c.query["q"] is not None:
+        return await FOUND[c.query["projection"]].answer(c, owner=c.owner, q=c.query["q"])
     return await LISTS[c.query["projection"]].answer(c, owner=c.owner)
 
 
@@ -176,5 +186,6 @@ async def _delete_ids(c: Context) -> Answer:
     return await remove(c, c.query["ids"])
 
 
-CALLS = (*ENTITY.calls("put"), *ENTITY.calls("list", run=_list, query=(PROJECTION, *PAGING)), *ENTITY.calls("get", run=_get, query=(PROJECTION,)),
+CALLS = (*ENTITY.calls("put"), *ENTITY.calls("list", run=_list, query=(PROJECTION, SEARCHED, *PAGING)),
+         *ENTITY.calls("get", run=_get, query=(PROJECTION,)),
          *ENTITY.calls("post"), *ENTITY.calls("delete", run=_delete), *ENTITY.calls("delete_ids", run=_delete_ids))

@@ -1,12 +1,21 @@
 """A contact thin, and flat (contract section 4, Projections)."""
 from __future__ import annotations
 
-from interactd.api.call import word
-from interactd.api.fields import Field
+from interactd.api.call import Param, word
+from interactd.api.fields import Field, Wrong, string
 from interactd.entities.basicinfos import TYPES
 from interactd.entities.contact_parts import NETWORKS, of_contact
 
 PROJECTION = word("projection", "thin", "base", "flat", default="base")
+
+
+def _query(said: str) -> str:
+    if not said.strip():
+        raise Wrong("must not be empty", 2002)
+    return string(said, 100)
+
+
+SEARCHED = Param("q", _query, {"type": "string", "minLength": 1, "maxLength": 100}, example="ada")
 
 PICTURES = of_contact("pictures", "p", "json_build_object('type', p.type, 'url', picture_url(p.id, p.key))", "p.id")
 PICTURE_URLS = of_contact("pictures", "p", "picture_url(p.id, p.key)", "p.id")
