@@ -42,6 +42,7 @@ class InstallTests(SynchronousTestCase):
     def started(self, *command: str) -> Running:
         """A daemon started with this command in an empty folder, when its port is open."""
         folder = Path(tempfile.mkdtemp(dir=self.place.folder))
+        folder.chmod(0o755)
         self.place.state = folder / "var"
         running = Running(self, [*command], self.place.account, folder, self.environ)
         running.until(f"interactd {__version__} answers at")
