@@ -47,7 +47,8 @@ def free_port() -> int:
 def servers(dsn: str, state: str) -> dict[str, tuple[list[str], dict[str, str]]]:
     """Name -> command (with {port}) and environment."""
     twistd = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "--nodaemon", "--pidfile=", "interactd", "--listen", "{port}"]
-    ours = {"INTERACTD_DATABASE_URL": dsn, "INTERACTD_STATE_DIRECTORY": state, **{f"INTERACTD_LIMITS_{k}": v for k, v in PLENTY.items()}}
+    ours = {"INTERACTD_DATABASE_URL": dsn, "INTERACTD_STATE_DIRECTORY": f"{state}/var", "INTERACTD_AUTH_TRIGGER_KEYS_FILE": f"{state}/keys",
+            **{f"INTERACTD_LIMITS_{k}": v for k, v in PLENTY.items()}}
     peer = [sys.executable, "-m", "benchmarks.peers.fastapi_events", "{port}", dsn]
     return {"interactd": (twistd, ours), PEER: ([*peer, "intake"], {}), "fastapi, simple statement": ([*peer, "simple"], {})}
 
@@ -156,7 +157,7 @@ def main() -> None:
     dsn = world()
     results: dict[str, dict[str, list[dict[str, Any]]]] = {}
     with tempfile.TemporaryDirectory() as state:
-        ring.write(Path(state) / "trigger-keys")
+        ring.write(Path(state) / "keys")
         for _ in range(o.rounds):
             for name, (command, environ) in servers(dsn, state).items():
                 for load, figures in measure(command, environ, dsn, o.loads, o.seconds).items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import os
 import signal
 import time
 from collections import Counter
@@ -100,8 +101,10 @@ class Survival(SynchronousTestCase):
             ring.give(cursor, range(1, USERS + 1))
         connection.close()
         self.place = Place(self, own_account())
-        self.place.state.mkdir(0o700)
-        ring.write(self.place.state / "trigger-keys")
+        keys = self.place.folder / "trigger-keys"
+        ring.write(keys)
+        os.chown(keys, self.place.account.uid, self.place.account.gid)
+        self.place.environ["INTERACTD_AUTH_TRIGGER_KEYS_FILE"] = str(keys)
         self.place.environ["INTERACTD_DATABASE_URL"] = self.dsn
         self.place.environ["INTERACTD_LIMITS_EVENTS_PER_SECOND"] = "100000"
 
