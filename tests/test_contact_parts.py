@@ -245,7 +245,9 @@ class Changes(ContactCase):
             "DELETE FROM notes WHERE user_id = %s AND contact_id = %s",
             "INSERT INTO deals (user_id, contact_id, name, seq) VALUES (%s, %s, 'x', 0)",
             "DELETE FROM deals WHERE user_id = %s AND contact_id = %s",
-            "INSERT INTO interactions (user_id, person_id, type, time, sort_time, created_seq, seq) VALUES (%s, %s, 'call-incoming', 1, 1, 0, 0)",
+            "INSERT INTO interactions (user_id, person_id, type, time, sort_time, created_seq, seq) "
+            "SELECT c.user_id, c.id, 'call-incoming', 1, 1, n.seq, n.seq FROM contacts c JOIN counters n USING (user_id) "
+            "WHERE c.user_id = %s AND c.id = %s",
             "UPDATE interactions SET person_id = NULL WHERE user_id = %s AND person_id = %s",
         ]
         for statement in statements:

@@ -66,9 +66,7 @@ CREATE TRIGGER tasks_moved AFTER UPDATE OF contact_id ON tasks FOR EACH ROW
 
 CREATE FUNCTION contacts_of_interaction() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  IF TG_OP = 'INSERT' THEN
-    PERFORM touch_contact(NEW.user_id, ARRAY[NEW.person_id, NEW.organization_id]);
-  ELSIF TG_OP = 'DELETE' THEN
+  IF TG_OP = 'DELETE' THEN
     PERFORM touch_contact(OLD.user_id, ARRAY[OLD.person_id, OLD.organization_id]);
   ELSE
     PERFORM touch_contact(NEW.user_id, ARRAY(
@@ -77,8 +75,14 @@ BEGIN
   END IF;
   RETURN NULL;
 END $$;
+-- An event that was matched: its own number is the current one, so this is one statement.
+CREATE FUNCTION contacts_of_event() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  UPDATE contacts c SET seq = NEW.seq WHERE c.user_id = NEW.user_id AND c.id IN (NEW.person_id, NEW.organization_id) AND c.seq <> NEW.seq;
+  RETURN NULL;
+END $$;
 CREATE TRIGGER interactions_attached AFTER INSERT ON interactions FOR EACH ROW
-  WHEN (NEW.person_id IS NOT NULL OR NEW.organization_id IS NOT NULL) EXECUTE FUNCTION contacts_of_interaction();
+  WHEN (NEW.person_id IS NOT NULL OR NEW.organization_id IS NOT NULL) EXECUTE FUNCTION contacts_of_event();
 CREATE TRIGGER interactions_detached AFTER DELETE ON interactions FOR EACH ROW
   WHEN (OLD.person_id IS NOT NULL OR OLD.organization_id IS NOT NULL) EXECUTE FUNCTION contacts_of_interaction();
 CREATE TRIGGER interactions_moved AFTER UPDATE OF person_id, organization_id ON interactions FOR EACH ROW
