@@ -31,7 +31,6 @@ _ELSEWHERE = Path("/var/lib/interactd")
 _SETTINGS = {
     "listen_addresses": "''",
     "unix_socket_permissions": "0700",
-    "max_connections": "100",
     "fsync": "on",
     "full_page_writes": "on",
     "synchronous_commit": "on",
@@ -67,16 +66,12 @@ class Layout:
     programs: Path
     sockets: Path
     account: Account
+    fresh: Path         # where the cluster is made, and from where it is renamed to `data` when it is whole
 
     @property
     def data(self) -> Path:
         """PostgreSQL's own folder (PGDATA)."""
         return self.home / "data"
-
-    @property
-    def fresh(self) -> Path:
-        """Where the cluster is made, and from where it is renamed to `data` when it is whole."""
-        return self.home / "data.new"
 
     @property
     def log(self) -> Path:
@@ -125,17 +120,21 @@ def home_for(state: Path, account: Account) -> Path:
     return home
 
 
-def prepare(home: Path, account: Account) -> Layout:
+def prepare(home: Path, account: Account, connections: int = 100) -> Layout:
     """Make the folders and settings of a cluster in `home`, whose parents `account` can walk; answers where everything is.
 
     `home` and the settings stay with the daemon's account, so that PostgreSQL's account can not lead a root daemon astray.
     """
     _folder(home, 0o700 if account.is_ours else 0o710, os.geteuid(), account.gid)
-    layout = Layout(home, programs(home, account), _sockets(home, account), account)
-    shutil.rmtree(layout.fresh, ignore_errors=True)
+    for unfinished in home.glob("data.new-*"):
+        shutil.rmtree(unfinished, ignore_errors=True)
+    # Never the same name twice: the initdb of a daemon that was killed may still be writing.
+    fresh = home / f"data.new-{secrets.token_hex(4)}"
+    layout = Layout(home, programs(home, account), _sockets(home, account), account, fresh)
     for folder in (layout.data if layout.data.exists() else layout.fresh, layout.log, layout.sockets):
         _folder(folder, 0o700, account.uid, account.gid)
-    settings = {**_SETTINGS, "unix_socket_directories": _quoted(layout.sockets), "log_directory": _quoted(layout.log),
+    settings = {**_SETTINGS, "max_connections": str(connections), "unix_socket_directories": _quoted(layout.sockets),
+                "log_directory": _quoted(layout.log),
                 "hba_file": _quoted(home / "pg_hba.conf"), "ident_file": _quoted(home / "pg_ident.conf")}
     daemon = own_account().name
     _file(home / "pg_hba.conf", _HBA, account)

@@ -90,10 +90,11 @@ class EmbeddedPostgres(Service):
 
     name = "postgres"
 
-    def __init__(self, reactor: Any, state: Path, run_as: str = "") -> None:
+    def __init__(self, reactor: Any, state: Path, run_as: str = "", connections: int = 100) -> None:
         self._reactor = reactor
         self._state = state
         self._run_as = run_as
+        self._connections = connections
         self._child: Child | None = None
         self._work: Deferred[None] | None = None
         self.layout: cluster.Layout | None = None
@@ -137,7 +138,7 @@ class EmbeddedPostgres(Service):
     async def _prepared(self) -> cluster.Layout:
         """The cluster on disk, made if it was missing, with no server left over from a daemon that was killed."""
         account = account_for(self._run_as)
-        self.layout = layout = cluster.prepare(cluster.home_for(self._state, account), account)
+        self.layout = layout = cluster.prepare(cluster.home_for(self._state, account), account, self._connections)
         await self._without_leftover(layout)
         if not layout.data.exists():
             log.info("making a PostgreSQL cluster in {home}", home=str(layout.home))

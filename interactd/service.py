@@ -27,6 +27,8 @@ from interactd.people import FIRST_ADMIN, FirstAdmin
 from interactd.refusals import ConfigError, Refusal
 from interactd.state import Claim, claim
 
+_SPARE_CONNECTIONS = 30     # for interactctl, a backup, and connections that are being replaced
+
 
 class Options(usage.Options):
     """The command line: where the configuration is, and what it is overruled with."""
@@ -110,7 +112,9 @@ class Daemon(InOrder):
         """The address of the database, which accepts connections if it is our own."""
         if self._config.database.url != "embedded":
             return self._config.database.url
-        postgres = EmbeddedPostgres(self._reactor, self._config.state.directory, self._config.database.run_as)
+        wanted = self._config.database
+        connections = wanted.pool + wanted.event_pool + _SPARE_CONNECTIONS
+        postgres = EmbeddedPostgres(self._reactor, self._config.state.directory, wanted.run_as, connections)
         await self.begin(postgres)
         return postgres.url
 

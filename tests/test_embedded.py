@@ -73,6 +73,16 @@ class OwnAccountTests(SynchronousTestCase):
             self.assertFalse(alive(server))
             self.assertFalse((self.place.state / "postgres" / "data" / "postmaster.pid").exists())
 
+    def test_stopped_while_it_is_made(self) -> None:
+        """A stop in the middle of the first start leaves nothing that runs, and nothing that the next start stumbles over."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            daemon = self.place.twistd()
+            daemon.until("making a PostgreSQL cluster")
+            daemon.stop(number)
+            self.assertFalse((self.place.state / "postgres" / "data").exists())
+        self.place.daemon()
+        self.assertEqual([path.name for path in (self.place.state / "postgres").glob("data*")], ["data"])
+
     def test_killed(self) -> None:
         """After kill -9 of the daemon alone, the next one ends the PostgreSQL that was left and starts anew."""
         daemon = self.place.daemon()
