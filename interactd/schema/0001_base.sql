@@ -414,7 +414,7 @@ CREATE TABLE deliveries (            -- one row per event and receiving device: 
   FOREIGN KEY (user_id, interaction_id) REFERENCES interactions (user_id, id) ON DELETE CASCADE,
   FOREIGN KEY (user_id, device_id) REFERENCES devices (user_id, id) ON DELETE CASCADE
 ) WITH (fillfactor = 80);
-CREATE INDEX deliveries_open ON deliveries (stored_at) WHERE sent_at IS NULL AND failed_at IS NULL;
+CREATE INDEX deliveries_open ON deliveries (user_id, device_id, seq) WHERE sent_at IS NULL AND failed_at IS NULL;
 CREATE INDEX deliveries_device ON deliveries (user_id, device_id, seq);
 
 ---------------------------------------------------------------------------------------------- the change log
