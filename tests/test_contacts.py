@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from typing import Any
+
+from twisted.internet.defer import Deferred, gatherResults
 
 from tests.api_case import ApiCase, Person, Reply
 
@@ -258,3 +261,38 @@ class Names(ContactCase):
             await self.put("/v2/contacts", stranger, {"contactType": "organization", "name": "x", "relatedTo": [made["id"]]}), 404, 91040121003003
         )
         self.assertEqual(await self.read(made), made)
+
+
+class Rivals(ContactCase):
+    """Writers at the same time."""
+
+    async def both(self, *asked: Coroutine[Deferred[Any], Any, Reply]) -> list[Reply]:
+        """The answers to requests sent at once."""
+        return list(await gatherResults([Deferred.fromCoroutine(one) for one in asked]))
+
+    async def test_one_version(self) -> None:
+        """Of several updates of one version one is taken, the others conflict."""
+        made = await self.make()
+        replies = await self.both(*(self.update(made, title=str(n)) for n in range(5)))
+        self.assertEqual(sorted(r.status for r in replies), [200, 409, 409, 409, 409])
+        (taken,) = [r.entity for r in replies if r.status == 200]
+        self.assertEqual(await self.read(made), taken)
+
+    async def test_one_value(self) -> None:
+        """A value kept by several at once is one."""
+        replies = await self.both(*(self.put("/v2/basicInfos", self.me, {"type": "phone", "value": "030 12345"}) for _ in range(5)))
+        self.assertEqual({(r.status, r.entity["id"]) for r in replies}, {(201, replies[0].entity["id"])})
+
+    async def test_one_assignment(self) -> None:
+        """An unassigned basicInfo goes to one contact only."""
+        kept = (await self.put("/v2/basicInfos", self.me, {"type": "phone", "value": "030 12345"})).entity["id"]
+        body = {"contactType": "person", "firstName": "x", "basicInfos": [{"id": kept}]}
+        replies = await self.both(*(self.put("/v2/contacts", self.me, body) for _ in range(4)))
+        self.assertEqual(sorted(r.status for r in replies), [201, 400, 400, 400])
+        self.assertEqual({r.json["error"] for r in replies if r.status == 400}, {93010121006002})
+
+    async def test_numbers(self) -> None:
+        """Each change has a number of its own, and the numbers leave no gap."""
+        before = self.sql("SELECT seq FROM counters WHERE user_id = %s", self.me.id)[0][0]
+        await self.both(*(self.put("/v2/contacts", self.me, {"contactType": "person", "firstName": str(n)}) for n in range(20)))
+        self.assertEqual([row[0] - before for row in self.sql("SELECT seq FROM contacts ORDER BY seq")], list(range(1, 21)))
