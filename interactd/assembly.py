@@ -16,6 +16,7 @@ from interactd.calls import CALLS
 from interactd.changes import Hub
 from interactd.config import Config
 from interactd.db import Database
+from interactd.events.intake import Intake
 
 
 @frozen
@@ -48,6 +49,8 @@ async def build(reactor: Any, config: Config, dsn: str) -> Parts:
     credentials = Credentials(database, passwords, throttle, reactor.seconds)
     sessions = Sessions(database, hub, credentials, config, reactor.seconds)
     keys = await open_keys(config.auth.trigger_keys_file or config.state.directory / "trigger-keys", database)
-    app = App(config, database, hub, sessions, passwords, credentials, keys, None, reactor)  # type: ignore[arg-type]
+    intake = Intake(reactor, dsn, config, hub)
+    await intake.open()
+    app = App(config, database, hub, sessions, passwords, credentials, keys, intake, reactor)
     passwords.startService()
-    return Parts(app, Api(app, CALLS), (database, passwords))
+    return Parts(app, Api(app, CALLS), (database, passwords, intake))

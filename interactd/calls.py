@@ -2,8 +2,11 @@
 from __future__ import annotations
 
 from interactd.api.call import Call
-from interactd.entities import account, basicinfos, companies, contact_lists, contacts, customfields, groups, memberships, notes, users, wiping
+from interactd.entities import (account, activities, basicinfos, companies, contact_lists, contacts, customfields, devices,
+                                groups, interactions, memberships, notes, triggerdevices, users, wiping)
+from interactd.events import puts
 from interactd.sync import cleanup, merge, share
 
-MODULES = (account, basicinfos, cleanup, companies, contact_lists, contacts, customfields, groups, memberships, merge, notes, share, users, wiping)
+MODULES = (account, activities, basicinfos, cleanup, companies, contact_lists, contacts, customfields, devices, groups,
+           interactions, memberships, merge, notes, puts, share, triggerdevices, users, wiping)
 CALLS: tuple[Call, ...] = tuple(call for module in MODULES for call in module.CALLS)

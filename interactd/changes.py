@@ -48,6 +48,14 @@ class Ended:
     kept_session_id: int | None = None
 
 
+@frozen
+class DeviceMoved:
+    """A phone changed hands: this device of the user is inactive now."""
+
+    user_id: int
+    device_id: int
+
+
 class Hub:
     """Tells each event to whoever subscribed to its class; one subscriber's failure is logged and stops nobody."""
 

@@ -65,7 +65,8 @@ class Story:
         """The answer's JSON; Refusal when the daemon says no."""
         given = {"authToken": self.token, **headers} if self.token else headers
         try:
-            answer = await treq.request(verb, self.url + path, json=body, headers=Headers({k: [v] for k, v in given.items()}), timeout=PATIENCE, reactor=self.reactor)
+            answer = await treq.request(verb, self.url + path, json=body, headers=Headers({k: [v] for k, v in given.items()}),
+                                        timeout=PATIENCE, reactor=self.reactor)
         except ConnectError:
             raise Refusal(f"nobody answers at {self.url}: start the daemon first (scripts/run), or say --url") from None
         said = await answer.json()

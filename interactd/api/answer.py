@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
+from typing import Any
 
 import orjson
 from attrs import frozen
@@ -24,7 +25,7 @@ def plain(text: str | bytes, status: int = 200) -> Answer:
     return Answer(status, text.encode() if isinstance(text, str) else text)
 
 
-def value(thing: object, status: int = 200) -> Answer:
+def value(thing: Any, status: int = 200) -> Answer:
     """A Python value as JSON."""
     return Answer(status, orjson.dumps(thing))
 

@@ -114,7 +114,9 @@ def _unaliased(fields: tuple[Field, ...], value: Mapping[str, Any]) -> dict[str,
             name, _, part = alias.partition("=")
             if name in sent and f.key not in sent:
                 given = sent.pop(name)
-                sent[f.key] = {part: given} if part and given is not None else given
+                if part and given is not None:
+                    given = [given] if part == "[]" else {part: given}
+                sent[f.key] = given
     return sent
 
 

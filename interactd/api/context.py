@@ -9,7 +9,8 @@ from attrs import define, field, frozen
 from interactd.auth.credentials import Credentials
 from interactd.auth.passwords import Passwords
 from interactd.auth.sessions import Sessions
-from interactd.auth.trigger import TriggerDevice
+from interactd.auth.tokens import digest
+from interactd.auth.trigger import TriggerDevice, trigger
 from interactd.auth.triggerkeys import TriggerKeys
 from interactd.auth.user import User
 from interactd.changes import Changed, Hub
@@ -113,6 +114,10 @@ class Context:
     async def script(self, *steps: Step) -> list[tuple[Any, ...]]:
         """The rows of the last of several statements sent in one round trip."""
         return await self.db.script(*steps)
+
+    async def known_trigger(self) -> None:
+        """Sets the trigger device whose token was sent; 401 for none."""
+        self.trigger = await trigger(self.app.database, digest(self.token))
 
     def announce(self, event: object) -> None:
         """`event` is published when the transaction is committed, and not at all otherwise."""

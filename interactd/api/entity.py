@@ -54,6 +54,8 @@ class Entity:
     wrapped: bool = False
     synced: bool = False                        # deleted rows leave a tombstone
     on_update: Mapping[str, str] = {}           # columns that every update sets: SQL
+    json: str = ""                              # SQL of the row as JSON, where it is not made of the fields; {t} is its alias
+    given: tuple[str, ...] = ()                 # columns of a new row that no body names; `check` puts them in
     check: Check = _nothing_to_check
     before: Steps = _no_steps
     after: Steps = _no_steps
@@ -72,7 +74,7 @@ class Entity:
         def put(name: str, made: Any) -> None:
             object.__setattr__(self, name, made)
         put("fields", fields_of(self.row))
-        put("shown", sql.shown(self.fields))
+        put("shown", self.json.replace("{t}", "t") or sql.shown(self.fields))
         for name in ("remember", "tell", "there", "delete", "get", "insert", "update"):
             put(name, getattr(sql, name)(self))
         put("listing", Listing(self.table, f"{self.table} t", self.shown, self.visible, self.order, self.wrapped))

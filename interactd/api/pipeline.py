@@ -20,8 +20,6 @@ from interactd.api.answer import Answer
 from interactd.api.call import Call, Token, Transact
 from interactd.api.context import RANK, App, Asked, Context
 from interactd.api.violations import error_of
-from interactd.auth.tokens import digest
-from interactd.auth.trigger import trigger
 from interactd.db import Transaction, Violation
 from interactd.errors import (ApiError, Forbidden, Internal, Invalid, Missing, NotFound, Unauthenticated, UpgradeRequired,
                               WrongVerb)
@@ -102,7 +100,7 @@ async def _answer(app: App, call: Call, request: Request) -> Answer:
         c.body = _body(c, request)
     except ApiError:
         if call.late_who:
-            await _identify_trigger(c)
+            await c.known_trigger()
         raise
     allow(c)
     c.ids = tuple(_ids(call, request.ids))
@@ -138,11 +136,7 @@ async def identify(c: Context, headers: Mapping[str, str], sent: dict[str, str])
     if wanted is Token.AUTH or (wanted is Token.EITHER and auth):
         c.who = await c.app.sessions.who(c.token)
     elif not c.call.late_who:
-        await _identify_trigger(c)
-
-
-async def _identify_trigger(c: Context) -> None:
-    c.trigger = await trigger(c.app.database, digest(c.token))
+        await c.known_trigger()
 
 
 def _token(c: Context, headers: Mapping[str, str], sent: dict[str, str]) -> str:
@@ -214,14 +208,19 @@ def known(error: Exception, request_id: str) -> ApiError:
     return Internal(f"internal error, request {request_id}")
 
 
+def said(error: ApiError, action: int, realm: int) -> dict[str, Any]:
+    """An error as the object that answers hold."""
+    told: dict[str, Any] = {"code": error.status, "error": error.code(action, realm), "devmsg": error.devmsg}
+    if error.details:
+        told["details"] = [{"attribute": f.attribute, "problem": f.problem} for f in error.details]
+    return told
+
+
 def refused(error: ApiError, action: int, realm: int) -> Answer:
     """An error as its answer."""
-    said: dict[str, Any] = {"code": error.status, "error": error.code(action, realm), "devmsg": error.devmsg}
-    if error.details:
-        said["details"] = [{"attribute": f.attribute, "problem": f.problem} for f in error.details]
     headers = {}
     if error.retry_after is not None:
         headers["Retry-After"] = str(max(1, error.retry_after))
     if isinstance(error, WrongVerb):
         headers["Allow"] = ", ".join(error.allow)
-    return Answer(error.status, orjson.dumps(said), headers)
+    return Answer(error.status, orjson.dumps(said(error, action, realm)), headers)

@@ -24,7 +24,7 @@ SELECT keep('id', :id::bigint::text), keep('old', must((SELECT ({e.shown})::text
 
 def insert(e: Entity) -> Statement:
     """A row from the columns in :body; keeps its id."""
-    columns = [(c, f.default_sql) for f in e.fields if f.read for c in f.columns]
+    columns = [(c, f.default_sql) for f in e.fields if f.read for c in f.columns] + [(c, None) for c in e.given]
     names = ", ".join(c for c, _ in columns)
     values = ", ".join(f"coalesce(r.{c}, {default})" if default else f"r.{c}" for c, default in columns)
     into, what = ("user_id, ", ":owner, ") if e.owned else ("", "")

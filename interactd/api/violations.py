@@ -14,6 +14,7 @@ REFERENCES = {
 UNIQUE: dict[str, tuple[type[ApiError], str]] = {
     "users_email_key": (EmailTaken, "the e-mail belongs to another user"),
     "devices_canonical_key": (Registered, "the device is registered already"),
+    "devices_apns_token": (Registered, "the device is active with another registration"),
     "trigger_devices_device_id_key": (Registered, "the device is registered already"),
     "custom_fields_name_key": (Conflict, "the company has a field of that name already"),
     "basic_infos_unassigned": (Conflict, "the value is kept already"),
