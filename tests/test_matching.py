@@ -83,7 +83,8 @@ class ExactTests(MatchingCase):
         self.belongs(self.ann, bea, acme)
         frame = await self.rung(self.ann, "+49 2332 667998")
         of_bea = self.one("SELECT id FROM basic_infos WHERE contact_id = %s", bea)
-        self.assertEqual((frame["match"]["contactId"], frame["match"]["basicInfoId"], frame["match"]["organizationName"]), (bea, of_bea, "Acme Ltd"))
+        match = frame["match"]
+        self.assertEqual((match["contactId"], match["basicInfoId"], match["organizationName"]), (bea, of_bea, "Acme Ltd"))
         self.assertEqual(self.interaction(), {"info": of_bea, "person": bea, "organization": acme})
 
     async def test_a_person_with_all_its_organizations_is_one_match(self) -> None:
@@ -95,7 +96,8 @@ class ExactTests(MatchingCase):
 
     async def test_a_picture_is_given_by_its_address(self) -> None:
         bea = self.contact(self.ann, "Bea", "+49 2332 667998")
-        picture, key = self.rows("INSERT INTO pictures (user_id, contact_id, is_default) VALUES (%s, %s, true) RETURNING id, key", self.ann.id, bea)[0]
+        picture, key = self.rows("INSERT INTO pictures (user_id, contact_id, is_default) VALUES (%s, %s, true) RETURNING id, key",
+                                 self.ann.id, bea)[0]
         frame = await self.rung(self.ann, "+49 2332 667998")
         self.assertEqual(frame["match"]["picture"], f"https://crm.example.org/v2/pictures/{picture}/image?k={key}")
 

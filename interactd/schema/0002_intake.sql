@@ -218,7 +218,7 @@ END $$;
 
 CREATE FUNCTION store_event(e intake_event, s intake_source, target bigint, received bigint, keys text[], m intake_match) RETURNS intake_answer
 LANGUAGE plpgsql VOLATILE AS $$
-DECLARE a intake_answer; systems json := '[]'; shown json;
+DECLARE a intake_answer; systems json := '[]';
 BEGIN
   IF m.keep THEN
     INSERT INTO basic_infos AS b (user_id, type, value, canon, ext, nsn, tail, canon_version)
@@ -228,6 +228,10 @@ BEGIN
     WHERE c.user_id = target RETURNING c.seq, c.event_prev INTO a.seq, a.prev;
   a.id := nextval('interactions_id_seq');
   a.late := lag(e, s, received) > 120000;
+  IF e.systems IS NOT NULL THEN
+    SELECT json_agg(json_build_object('systemId', x.system_id, 'threadId', x.thread_id, 'entityId', x.entity_id)) INTO systems
+      FROM jsonb_to_recordset(e.systems) x (system_id text, thread_id text, entity_id text);
+  END IF;
   a.frame := json_strip_nulls(json_build_object('type', e.type, 'data', e.data, 'match', m.found, 'tentatives', m.tentatives, 'interactionId', a.id,
     'time', coalesce(e.time, received), 'seq', a.seq, 'late', CASE WHEN a.late THEN true END));
   WITH made AS (
@@ -250,6 +254,10 @@ BEGIN
     INSERT INTO deliveries AS v (interaction_id, device_id, user_id, seq) SELECT a.id, d.id, target, a.seq FROM devices d
       WHERE d.user_id = target AND d.active AND s.device_id NOT IN (d.canonical, d.device_id) RETURNING v.device_id)
   SELECT coalesce(n.routed, n.full), ARRAY(SELECT o.device_id FROM out o) INTO a.entity, a.devices FROM entity n;
+  IF e.systems IS NOT NULL THEN
+    INSERT INTO interaction_systems (user_id, interaction_id, system_id, thread_id, entity_id)
+      SELECT target, a.id, x.system_id, x.thread_id, x.entity_id FROM jsonb_to_recordset(e.systems) x (system_id text, thread_id text, entity_id text);
+  END IF;
   RETURN a;
 END $$;
 
