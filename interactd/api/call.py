@@ -10,6 +10,7 @@ from attrs import field, frozen
 
 from interactd.api.answer import Answer
 from interactd.api.fields import Wrong, one_of, whole
+from interactd.errors import ApiError
 
 if TYPE_CHECKING:
     from interactd.api.context import Context
@@ -104,7 +105,8 @@ def flag(name: str) -> Param:
     return Param(name, read, {"type": "string", "enum": list(truths)}, default=False)
 
 
-IDS = Param("ids", id_list, {"type": "string", "pattern": r"^\d+(,\d+)*$"}, required=True, example="1,3,45")
+ID_LIST = {"type": "string", "pattern": r"^[1-9]\d{0,17}(,[1-9]\d{0,17})*$"}
+IDS = Param("ids", id_list, ID_LIST, required=True, example="1,3,45")
 OFFSET = Param("offset", number(0, 2**31 - 1), {"type": "integer", "minimum": 0, "maximum": 2**31 - 1})
 LIMIT = Param("limit", number(1, 2**31 - 1), {"type": "integer", "minimum": 1, "maximum": 2**31 - 1})
 PAGING = (OFFSET, LIMIT)
@@ -140,6 +142,7 @@ class Call:
     upgrade: bool = False                        # a WebSocket handshake
     raw: bool = False                            # not JSON: pages, pictures
     example: Any = None                          # a body, for OpenAPI
+    refuses: tuple[ApiError, ...] = ()           # errors beyond those that follow from this declaration, for OpenAPI
     ids: int = field(init=False)
 
     @ids.default

@@ -155,7 +155,8 @@ def choice(column: str, *values: str, **options: Any) -> Any:
 
 def moment(column: str, **options: Any) -> Any:
     """A time: milliseconds since 1970-01-01 UTC."""
-    return plain(lambda v: whole(v, FIRST_MS, LAST_MS), {"type": "integer", "format": "int64", "description": "ms since 1970 UTC"}, column, **options)
+    schema = {"type": "integer", "format": "int64", "minimum": FIRST_MS, "maximum": LAST_MS, "description": "ms since 1970 UTC"}
+    return plain(lambda v: whole(v, FIRST_MS, LAST_MS), schema, column, **options)
 
 
 def ident() -> Any:
