@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from tests.test_contacts import NETWORKS, UNSET, ContactCase
 
-REALMS = {"contacts": 103, "profiles": 107, "searchTerms": 108, "tags": 109, "notes": 106}
+REALMS = {"contacts": 103, "profiles": 107, "searchTerms": 108, "tags": 109, "notes": 106, "interactions": 105}
 
 
 class Lists(ContactCase):
@@ -49,3 +49,19 @@ class Lists(ContactCase):
         every = (await self.get("/v2/notes", self.me)).json
         self.assertEqual((await self.get("/v2/contacts/%d/notes" % made["id"], self.me)).json, every[:1])
         self.assertEqual((await self.read(made))["notes"], [every[0]["id"]])
+
+    async def test_interactions(self) -> None:
+        """Those with the person or the organization, newest first, as in the list of all."""
+        ada, firm, bob = await self.make(), await self.organization(), await self.make(firstName="Bob")
+        for time, person, organization in ((1, ada["id"], None), (3, ada["id"], firm["id"]), (2, bob["id"], firm["id"]), (4, None, None)):
+            self.sql(
+                "INSERT INTO interactions (user_id, type, time, sort_time, person_id, organization_id, created_seq, seq) "
+                "VALUES (%s, 'call-incoming', %s, %s, %s, %s, 0, 0)",
+                *(self.me.id, time, time, person, organization),
+            )
+        every = {i["time"]: i for i in (await self.get("/v2/interactions", self.me)).json}
+        for contact, times in ((ada, [3, 1]), (firm, [3, 2]), (bob, [2])):
+            path = "/v2/contacts/%d/interactions" % contact["id"]
+            self.assertEqual((await self.get(path, self.me)).json, [every[time] for time in times])
+        page = (await self.get("/v2/contacts/%d/interactions?offset=1&limit=5" % ada["id"], self.me)).json
+        self.assertEqual(page, {"data": [every[1]], "length": 1, "startIndex": 1, "totalLength": 2})

@@ -10,7 +10,7 @@ from interactd.api.context import Context
 from interactd.api.entity import Entity
 from interactd.api.listing import Listing
 from interactd.db import Statement, Step
-from interactd.entities import notes
+from interactd.entities import interactions, notes
 from interactd.entities.contact_parts import PROFILES, Profiles
 from interactd.entities.contacts import KNOWN, PROJECTIONS, Contact
 from interactd.entities.projections import PROJECTION
@@ -18,6 +18,8 @@ from interactd.entities.projections import PROJECTION
 LINKED = """t.user_id = :owner AND t.id IN (
   SELECT l.organization_id FROM contact_links l WHERE l.user_id = :owner AND l.person_id = :id UNION ALL
   SELECT l.person_id FROM contact_links l WHERE l.user_id = :owner AND l.organization_id = :id)"""
+TALKED = """t.id IN (SELECT i.id FROM interactions i WHERE i.user_id = :owner AND i.person_id = :id UNION ALL
+  SELECT i.id FROM interactions i WHERE i.user_id = :owner AND i.organization_id = :id)"""
 CONTACTS = {name: Listing(f"contact_contacts_{name}", "contacts t", shown, LINKED, wrapped=True, first=(KNOWN,))
             for name, shown in PROJECTIONS.items()}
 GET_PROFILES = Statement("contact_profiles_get", "SELECT (json_strip_nulls(%s))::text FROM contacts t WHERE t.user_id = :owner AND t.id = :id"
@@ -65,4 +67,5 @@ CALLS = (
     _under("searchTerms", 108, _listed(_words("contact_search_terms", "contact_search_terms", "term")), TEXT),
     _under("tags", 109, _listed(_words("contact_tags", "contact_tags", "tag")), TEXT),
     _entities("notes", 106, notes.ENTITY),
+    _entities("interactions", 105, interactions.ENTITY, TALKED),
 )
