@@ -17,6 +17,7 @@ from interactd.changes import Hub
 from interactd.config import Config
 from interactd.db import Database
 from interactd.events.intake import Intake
+from interactd.live.service import Live
 
 
 @frozen
@@ -49,8 +50,10 @@ async def build(reactor: Any, config: Config, dsn: str) -> Parts:
     credentials = Credentials(database, passwords, throttle, reactor.seconds)
     sessions = Sessions(database, hub, credentials, config, reactor.seconds)
     keys = await open_keys(config.auth.trigger_keys_file or config.state.directory / "trigger-keys", database)
+    live = Live(database, hub, sessions, config.live, reactor)
     intake = Intake(reactor, dsn, config, hub)
     await intake.open()
-    app = App(config, database, hub, sessions, passwords, credentials, keys, intake, reactor)
+    app = App(config, database, hub, sessions, passwords, credentials, keys, intake, reactor, live)
     passwords.startService()
-    return Parts(app, Api(app, CALLS), (database, passwords, intake))
+    live.startService()
+    return Parts(app, Api(app, CALLS), (database, passwords, live, intake))

@@ -5,8 +5,9 @@ from interactd.api.call import Call
 from interactd.entities import (account, activities, basicinfos, companies, contact_lists, contacts, customfields, devices,
                                 groups, interactions, memberships, notes, triggerdevices, users, wiping)
 from interactd.events import puts
+from interactd.live import handshake
 from interactd.sync import cleanup, merge, share
 
 MODULES = (account, activities, basicinfos, cleanup, companies, contact_lists, contacts, customfields, devices, groups,
-           interactions, memberships, merge, notes, puts, share, triggerdevices, users, wiping)
+           handshake, interactions, memberships, merge, notes, puts, share, triggerdevices, users, wiping)
 CALLS: tuple[Call, ...] = tuple(call for module in MODULES for call in module.CALLS)

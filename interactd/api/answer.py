@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import orjson
-from attrs import frozen
+from attrs import field, frozen
 
 JSON = "application/json; charset=utf-8"
 
@@ -18,6 +18,15 @@ class Answer:
     body: bytes | AsyncIterator[bytes]
     headers: Mapping[str, str] = {}
     media: str = JSON
+
+
+@frozen
+class Upgrade(Answer):
+    """The connection leaves HTTP: `resource` answers the handshake and keeps the transport."""
+
+    resource: Any = field(kw_only=True, repr=False)
+    status: int = 101
+    body: bytes = b""
 
 
 def plain(text: str | bytes, status: int = 200) -> Answer:

@@ -15,7 +15,7 @@ from twisted.web.server import Site
 
 from interactd.api import jsonp, pipeline
 from interactd.api.access import AccessLog, client_address
-from interactd.api.answer import Answer
+from interactd.api.answer import Answer, Upgrade
 from interactd.api.call import Call
 from interactd.api.context import App, Asked
 from interactd.api.sending import send
@@ -82,8 +82,9 @@ class Api:
     async def _serve(self, route: pipeline.Route, wire: WireRequest, ids: tuple[str, ...]) -> Any:
         asked = Asked(secrets.token_hex(8), client_address(wire, self.app.config.http.trusted_proxies), {}, wire)
         answer = await self._answer(route, wire, asked, ids)
-        if answer is NOT_DONE_YET:
-            return NOT_DONE_YET
+        if isinstance(answer, Upgrade):
+            self.access.line(wire, route.path, asked, answer.status)
+            return NOT_DONE_YET if wire._disconnected else answer.resource
         self._common_headers(wire, asked)
         await send(wire, answer, self.app.clock)
         self.access.line(wire, route.path, asked, answer.status)
@@ -106,7 +107,8 @@ class Api:
             return pipeline.refused(error, *route.realm(verb))
         query = wire.uri.partition(b"?")[2]
         body = wire.content.read() if wire.content is not None else b""
-        return callback(await pipeline.handle(self.app, route, pipeline.Request(verb, ids, query, headers, body, asked)))
+        answer = await pipeline.handle(self.app, route, pipeline.Request(verb, ids, query, headers, body, asked))
+        return answer if isinstance(answer, Upgrade) else callback(answer)
 
     def _common_headers(self, wire: WireRequest, asked: Asked) -> None:
         wire.setHeader("X-Request-Id", asked.id)

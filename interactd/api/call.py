@@ -140,6 +140,7 @@ class Call:
     documented: bool = True                      # False: a spelling of another call, served but not described
     late_who: bool = False                       # the call authenticates by itself, inside its statement
     upgrade: bool = False                        # a WebSocket handshake
+    subprotocol: str = ""                        # the WebSocket subprotocol whose first message may bring the authToken
     raw: bool = False                            # not JSON: pages, pictures
     example: Any = None                          # a body, for OpenAPI
     refuses: tuple[ApiError, ...] = ()           # errors beyond those that follow from this declaration, for OpenAPI

@@ -21,6 +21,7 @@ from interactd.errors import NotFound
 if TYPE_CHECKING:
     from interactd.api.call import Call
     from interactd.events.intake import Intake
+    from interactd.live.service import Live
 
 RANK = {"user": 0, "customer_admin": 1, "interact_admin": 2}
 TAKE = Statement("take", "SELECT take(:owners::bigint[])")
@@ -39,6 +40,7 @@ class App:
     trigger_keys: TriggerKeys
     intake: Intake
     clock: Any
+    live: Live
 
 
 @frozen

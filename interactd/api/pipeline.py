@@ -131,12 +131,19 @@ async def identify(c: Context, headers: Mapping[str, str], sent: dict[str, str])
     if wanted is Token.NONE:
         return
     c.token = event if wanted is Token.TRIGGER or (wanted is Token.EITHER and event and not auth) else auth
+    if not c.token and c.call.subprotocol and c.call.subprotocol in offered(headers):
+        return
     if not c.token:
         raise Unauthenticated(f"{wanted.value} is missing", detail=5001)
     if wanted is Token.AUTH or (wanted is Token.EITHER and auth):
         c.who = await c.app.sessions.who(c.token)
     elif not c.call.late_who:
         await c.known_trigger()
+
+
+def offered(headers: Mapping[str, str]) -> list[str]:
+    """The WebSocket subprotocols that a handshake offers, in the client's order."""
+    return [name.strip() for name in headers.get("sec-websocket-protocol", "").split(",")]
 
 
 def _token(c: Context, headers: Mapping[str, str], sent: dict[str, str]) -> str:
@@ -223,4 +230,6 @@ def refused(error: ApiError, action: int, realm: int) -> Answer:
         headers["Retry-After"] = str(max(1, error.retry_after))
     if isinstance(error, WrongVerb):
         headers["Allow"] = ", ".join(error.allow)
+    if isinstance(error, UpgradeRequired):
+        headers["Upgrade"] = "websocket"
     return Answer(error.status, orjson.dumps(said(error, action, realm)), headers)

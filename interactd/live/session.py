@@ -2,12 +2,14 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from typing import ClassVar, Protocol
 
 import orjson
 from attrs import frozen
 
 from interactd.changes import Notice
+from interactd.live.closing import Close
 from interactd.live.frames import asking, frame
 from interactd.live.ledger import Ledger
 
@@ -15,8 +17,18 @@ from interactd.live.ledger import Ledger
 class Line(Protocol):
     """A socket as its session sees it."""
 
+    @property
+    def stalled(self) -> bool:
+        """Whether the client does not take what it is sent."""
+        ...
+
+    def end(self, code: Close, reason: str) -> None:
+        """Nothing goes out any more but the close frame."""
+        ...
+
     def write(self, data: bytes, delivery: int = 0) -> None:
         """Frames on their way; the session hears of `delivery` when they are handed to the network."""
+        ...
 
 
 @frozen
@@ -106,6 +118,6 @@ class Numbered(Session):
 FORMS: dict[str, type[Session]] = {"interactd.1": Numbered}
 
 
-def form_of(offered: str) -> type[Session]:
-    """The form for a `Sec-WebSocket-Protocol` header: the first one that is spoken here, else the seed's."""
-    return next((FORMS[name] for name in (part.strip() for part in offered.split(",")) if name in FORMS), Plain)
+def form_of(offered: Iterable[str]) -> type[Session]:
+    """The form for the subprotocols a client offers: the first one that is spoken here, else the seed's."""
+    return next((FORMS[name] for name in offered if name in FORMS), Plain)

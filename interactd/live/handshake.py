@@ -1,0 +1,116 @@
+"""The socket as a call: who may open it, refused in JSON before the upgrade (contract section 7).
+
+The one module of `live` that stands on the API: sockets come in by the same road as every request.
+"""
+from __future__ import annotations
+
+import re
+from functools import partial
+
+import orjson
+
+from interactd.api import pipeline
+from interactd.api.answer import Answer, Upgrade
+from interactd.api.call import USER, Call, Param
+from interactd.api.context import Context
+from interactd.api.fields import Wrong
+from interactd.db import Statement, one
+from interactd.entities.devices import canonical
+from interactd.errors import Forbidden, Invalid, Missing, Unauthenticated, UpgradeRequired
+from interactd.live.session import Entry, form_of
+from interactd.live.websocket import ACTION, REALM
+
+SUBPROTOCOL = "interactd.1"
+
+# One statement: the session still holds, the device takes its next generation, and what it has missed is known.
+ENTER = Statement("enter_live", """
+WITH found AS (SELECT d.* FROM devices d WHERE d.user_id = :owner AND d.canonical = :canonical),
+entered AS (
+  UPDATE devices d SET generation = d.generation + 1 FROM found f
+  WHERE d.user_id = :owner AND d.id = f.id AND d.active
+    AND EXISTS (SELECT FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.id = :session AND s.expires_at > now() AND u.active)
+  RETURNING d.id, d.generation)
+SELECT f.id, f.active, e.generation, CASE WHEN
+    EXISTS (SELECT FROM contacts x WHERE x.user_id = :owner AND x.seq > f.synced_seq)
+    OR EXISTS (SELECT FROM interactions x WHERE x.user_id = :owner AND x.seq > f.synced_seq)
+    OR EXISTS (SELECT FROM tombstones x WHERE x.user_id = :owner AND x.seq > f.synced_seq)
+    OR EXISTS (SELECT FROM notes x WHERE x.user_id = :owner AND x.seq > f.synced_seq)
+    OR EXISTS (SELECT FROM tasks x WHERE x.user_id = :owner AND x.seq > f.synced_seq)
+    OR EXISTS (SELECT FROM tasks x WHERE x.assigned_to_id = :owner AND x.assigned_seq > f.synced_seq)
+    OR EXISTS (SELECT FROM task_lists x WHERE x.user_id = :owner AND x.seq > f.synced_seq)
+    OR EXISTS (SELECT FROM deals x WHERE x.user_id = :owner AND x.seq > f.synced_seq)
+  THEN f.synced_at END,
+  EXISTS (SELECT FROM deliveries v WHERE v.user_id = :owner AND v.device_id = f.id AND v.sent_at IS NULL AND v.failed_at IS NULL
+    AND v.stored_at > now() - interval '1 day')
+FROM found f LEFT JOIN entered e ON e.id = f.id""")
+
+
+def _device_id(said: str) -> str:
+    """A blank stands where `+` was not escaped (contract section 1)."""
+    if not 0 < len(said) <= 200 or "\0" in said:
+        raise Wrong("must be 1 to 200 characters")
+    return said.replace(" ", "+")
+
+
+DEVICE_ID = Param("deviceId", _device_id, {"type": "string", "maxLength": 200}, example="s243df35fd6g43")
+
+
+async def open_socket(c: Context) -> Answer:
+    """Open a WebSocket on which notifications come in, as text frames of JSON."""
+    _check(c)
+    form, live = form_of(pipeline.offered(c.asked.headers)), c.app.live
+    if c.who is None:
+        live.admission.check(c.asked.address)
+        return Upgrade(resource=live.socket(form, c.asked.address, None, partial(introduce, c)).resource())
+    if c.query["deviceId"] is None:
+        raise Missing("deviceId is missing")
+    entry = await enter(c, c.query["deviceId"])
+    return Upgrade(resource=live.socket(form, c.asked.address, entry).resource())
+
+
+async def introduce(c: Context, message: bytes) -> Entry:
+    """Who a first message `{"auth": …, "deviceId": …}` brings; Invalid for any other message, else the errors of the handshake."""
+    try:
+        said = orjson.loads(message)
+    except orjson.JSONDecodeError:
+        said = None
+    if not isinstance(said, dict) or not said.keys() <= {"auth", "deviceId"} or not isinstance(said.get("auth"), str):
+        raise Invalid("the first message must be auth and deviceId")
+    device_id = said.get("deviceId", c.query["deviceId"])
+    if not isinstance(device_id, str):
+        raise Invalid("deviceId is missing")
+    c.who = await c.app.sessions.who(said["auth"])
+    pipeline.allow(c)
+    return await enter(c, device_id)
+
+
+async def enter(c: Context, device_id: str) -> Entry:
+    """The device's next generation. Errors: 404 unknown device, 403 inactive, 401 when the session has ended meanwhile."""
+    rows = await c.rows(ENTER, owner=c.owner, canonical=canonical(device_id.replace("\0", "")), session=c.user.session_id)
+    ident, active, generation, hint, waiting = one(rows, "device")
+    if not active:
+        raise Forbidden("the device is inactive", detail=1001)
+    if generation is None:
+        raise Unauthenticated("the authToken is unknown, expired or revoked")
+    return Entry(c.owner, c.user.session_id, ident, generation, hint, waiting)
+
+
+def _check(c: Context) -> None:
+    """What Autobahn would refuse with a page, or after the device's generation was raised."""
+    raw, headers = c.asked.raw, c.asked.headers
+    if raw.method != b"GET" or raw.clientproto != b"HTTP/1.1" or raw.channel is None or raw.channel.transport is None:
+        raise UpgradeRequired("a WebSocket is opened by GET over HTTP/1.1")
+    if "upgrade" not in headers.get("connection", "").lower():
+        raise UpgradeRequired("Connection must say Upgrade")
+    if headers.get("sec-websocket-version") != "13":
+        raise UpgradeRequired("Sec-WebSocket-Version must be 13")
+    if not re.fullmatch(r"[A-Za-z0-9+/]{22}==", headers.get("sec-websocket-key", "")):
+        raise Invalid("Sec-WebSocket-Key must be 16 bytes in base64")
+
+
+def _socket(path: str, name: str) -> Call:
+    return Call("GET", path, name, USER, ACTION, REALM, open_socket, kind="device", query=(DEVICE_ID,), upgrade=True,
+                subprotocol=SUBPROTOCOL, success=101, raw=True, summary=(open_socket.__doc__ or ""))
+
+
+CALLS = (_socket("/interact-server/socket", "socket.open"), _socket("/v2/socket", "socket.open_v2"))

@@ -1,0 +1,209 @@
+"""The live side of the daemon: it knows every socket, tells them of events, and ends those whose time has come."""
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from interactd import metrics
+from interactd.auth.sessions import Sessions
+from interactd.changes import Ended, Hub, Notice
+from interactd.config import Live as Settings
+from interactd.db import Database
+from interactd.errors import ApiError
+from interactd.live.admission import Admission
+from interactd.live.closing import Close, close_of
+from interactd.live.ledger import Ledger
+from interactd.live.notify import Notifier
+from interactd.live.registry import Registry
+from interactd.live.session import Entry, Session
+from interactd.live.standing import fallen
+from interactd.live.websocket import GRACE, Authenticate, Socket, factory, without_debug_texts
+
+TICK = 1.0              # seconds between two looks at the sockets' due times
+RETURN_RATE = 200       # sockets a second that come back after a restart
+
+
+class Live(Service):
+    """All sockets of this process. `clock` counts monotonic seconds."""
+
+    log = Logger()
+
+    def __init__(self, database: Database, hub: Hub, sessions: Sessions, config: Settings, clock: IReactorTime) -> None:
+        without_debug_texts()
+        self.config = config
+        self.now: Callable[[], float] = clock.seconds
+        self.factory = factory()
+        self.admission = Admission(config.unauthenticated_per_address, config.unauthenticated)
+        self.registry = Registry(config.sockets_per_user)
+        self.ledger = Ledger(database, clock)
+        self.notifier = Notifier(database, self.registry, self.ledger, config)
+        self.sockets: set[Socket] = set()
+        self._database = database
+        self._sessions = sessions
+        self._hub = hub
+        self._clock = clock
+        self._subscribed: list[Callable[[], None]] = []
+        self._loops: list[LoopingCall] = []
+        self._works: set[Deferred[Any]] = set()
+        self._emptied: Deferred[None] | None = None
+
+    def startService(self) -> None:
+        """From now on events are told and sockets looked after."""
+        Service.startService(self)
+        self._subscribed = [self._hub.subscribe(Notice, self.notifier.tell), self._hub.subscribe(Ended, self._ended)]
+        for every, act in ((TICK, self._tick), (self.config.sweep_every, self._sweep)):
+            loop = LoopingCall(act)
+            loop.clock = self._clock
+            loop.start(every, now=False)
+            self._loops.append(loop)
+
+    def stopService(self) -> Deferred[None]:
+        """Fires when every client was told to come back, each at another time, and all marks are written."""
+        Service.stopService(self)
+        for leave in self._subscribed:
+            leave()
+        for loop in self._loops:
+            loop.stop()
+        return Deferred.fromCoroutine(self._stop())
+
+    def socket(self, form: type[Session], address: str, entry: Entry | None, authenticate: Authenticate | None = None) -> Socket:
+        """A socket about to open, for `entry` or for whom `authenticate` makes of its first message."""
+        return Socket(self, form, address, entry, authenticate)
+
+    def arrived(self, socket: Socket) -> None:
+        """The socket has taken over its connection."""
+        self.sockets.add(socket)
+        metrics.SOCKETS.inc()
+        socket.due = self.now() + self.config.first_message_timeout
+        if socket.entry is None:
+            self.admission.enter(socket.address)
+
+    def opened(self, socket: Socket) -> None:
+        """The handshake is done."""
+        if not self.running:
+            socket.end(Close.RESTART, "restart")
+        elif socket.entry is not None:
+            self._begin(socket, socket.entry)
+
+    def introduced(self, socket: Socket, message: bytes) -> None:
+        """The first message of a socket opened without a token; what comes behind it is not read before it is understood."""
+        authenticate, socket.authenticate = socket.authenticate, None
+        if authenticate is None:
+            socket.end(Close.PROTOCOL, "a message before the first one was answered")
+            return
+        socket.transport.pauseProducing()
+        self._work(self._authenticate(socket, authenticate(message)))
+
+    def left(self, socket: Socket) -> None:
+        """Nothing is told to this socket any more."""
+        if socket.session is not None:
+            self.registry.discard(socket.session)
+
+    def closed(self, code: Close) -> None:
+        """A socket was closed from this side."""
+        metrics.SOCKETS_CLOSED.labels(str(int(code))).inc()
+
+    def gone(self, socket: Socket) -> None:
+        """The connection is lost."""
+        self.left(socket)
+        if socket in self.sockets:
+            self.sockets.discard(socket)
+            metrics.SOCKETS.dec()
+            if socket.entry is None:
+                self.admission.leave(socket.address)
+        if not self.sockets and self._emptied is not None:
+            emptied, self._emptied = self._emptied, None
+            emptied.callback(None)
+
+    def _begin(self, socket: Socket, entry: Entry) -> None:
+        session = socket.session = socket.form(socket, entry, self.ledger)
+        socket.due = self.now() + self.config.ping_every
+        for older in self.registry.add(session):
+            older.line.end(Close.REPLACED, "a newer socket has taken the place of this one")
+        session.opened()
+        if entry.waiting:
+            self._work(self.notifier.sweep([session]))
+
+    async def _authenticate(self, socket: Socket, entering: Awaitable[Entry]) -> None:
+        try:
+            entry = await entering
+        except ApiError as error:
+            socket.end(close_of(error), error.devmsg[:120])
+            return
+        finally:
+            if socket in self.sockets:
+                socket.transport.resumeProducing()
+        if socket in self.sockets and socket.state == socket.STATE_OPEN:
+            self.admission.leave(socket.address)
+            socket.entry = entry
+            self._begin(socket, entry)
+
+    def _tick(self) -> None:
+        """One pass for all sockets costs a comparison each; a timer each would cost four times the work."""
+        now = self.now()
+        for socket in [socket for socket in self.sockets if socket.due <= now]:
+            socket.look(now)
+
+    def _sweep(self) -> Deferred[None]:
+        return self._work(self._swept())
+
+    async def _swept(self) -> None:
+        for session, code, reason in await fallen(self._database, self._sessions, list(self.registry)):
+            if session in self.registry:
+                session.line.end(code, reason)
+        self.notifier.forget()
+        await self.notifier.sweep(list(self.registry))
+
+    def _ended(self, ended: Ended) -> None:
+        for session in tuple(self.registry.of(ended.user_id).values()):
+            entry = session.entry
+            if entry.session_id != ended.kept_session_id and (ended.session_ids is None or entry.session_id in ended.session_ids):
+                session.line.end(Close.TOKEN, "the session has ended")
+            elif entry.device_id in ended.device_ids:
+                session.line.end(Close.DEVICE, "the device is gone or inactive")
+
+    def _work(self, work: Any) -> Deferred[None]:
+        """Runs beside everything else; `stopService` waits for it."""
+        begun: Deferred[None] = Deferred.fromCoroutine(work)
+        self._works.add(begun)
+
+        def done(result: Any) -> None:
+            self._works.discard(begun)
+        begun.addErrback(lambda failure: self.log.failure("live work failed", failure=failure))
+        return begun.addBoth(done)
+
+    async def _stop(self) -> None:
+        sockets = list(self.sockets)
+        longest = 1000 + 1000 * len(sockets) // RETURN_RATE
+        for socket in sockets:
+            self._send_away(socket, random.randint(500, longest))
+        await self._all_gone()
+        while self._works:
+            await next(iter(self._works))
+        await self.ledger.close()
+
+    def _send_away(self, socket: Socket, after: int) -> None:
+        if socket.session is not None:
+            socket.session.restarting(after)
+        socket.end(Close.RESTART, '{"reconnectAfter":%d}' % after)
+
+    async def _all_gone(self) -> None:
+        if not self.sockets:
+            return
+        emptied: Deferred[None] = Deferred()
+        self._emptied = emptied
+        timer = self._clock.callLater(GRACE, self._abandon)
+        await emptied
+        if timer.active():
+            timer.cancel()
+
+    def _abandon(self) -> None:
+        for socket in tuple(self.sockets):
+            socket.abandon()
