@@ -47,7 +47,7 @@ class Socket(WebSocketClientFactory):
     protocol = Listener
 
     def __init__(self, url: str, headers: dict[str, str]) -> None:
-        WebSocketClientFactory.__init__(self, url, headers=headers)  # type: ignore[no-untyped-call]
+        WebSocketClientFactory.__init__(self, url, headers=headers)
         self.opened: Deferred[None] = Deferred()
         self.rang: Deferred[tuple[float, str]] = Deferred()
         self.rang.addErrback(lambda failure: failure if self.opened.called else None)
