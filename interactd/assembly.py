@@ -53,7 +53,7 @@ async def build(reactor: Any, config: Config, dsn: str) -> Parts:
     live = Live(database, hub, sessions, config.live, reactor)
     intake = Intake(reactor, dsn, config, hub)
     await intake.open()
-    app = App(config, database, hub, sessions, passwords, credentials, keys, intake, reactor, live)
+    app = App(config, database, hub, sessions, passwords, credentials, keys, intake, reactor, live, CALLS)
     passwords.startService()
     live.startService()
     return Parts(app, Api(app, CALLS), (database, passwords, live, intake))

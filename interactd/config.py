@@ -34,6 +34,8 @@ class Http:
                           "with a path of its own): https://interact.example.com")
     allowed_origins: tuple[str, ...] = key("", listed(origin),
                                            "Web origins that may call the API (CORS), separated by commas.")
+    metrics_from: tuple[Network, ...] = key("127.0.0.0/8, ::1", listed(network), "Addresses and networks that may read /metrics, with "
+                                            "commas. A request that a proxy passes on counts as its client's.")
     trusted_proxies: tuple[Network, ...] = key("", listed(network), "Addresses and networks of trusted proxies, with commas.")
     jsonp_query_token: bool = key("no", yes_no, "Whether a JSONP call may carry its authToken in the query (proxies log it).")
     body_limit: int = key("1 MiB", size(1024, 1 << 30), "Largest body of a request.")

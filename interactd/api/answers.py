@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from interactd.api.call import Call, Token
 from interactd.api.fields import fields_of

@@ -20,7 +20,7 @@ from interactd.api.call import Call
 from interactd.api.context import App, Asked
 from interactd.api.sending import send
 from interactd.db import shield
-from interactd.errors import ApiError, NotFound, TooLarge
+from interactd.errors import ApiError, NotFound
 
 log = Logger()
 ALLOWED_HEADERS = "authToken, triggerToken, Authorization, Content-Type, Idempotency-Key"
@@ -100,14 +100,13 @@ class Api:
         try:
             if not route.calls:
                 raise NotFound("entity", devmsg="no such path")
-            if getattr(wire, "too_large", False):
-                raise TooLarge("the body is too large")
             callback = _callback(verb, wire, headers)
         except ApiError as error:
             return pipeline.refused(error, *route.realm(verb))
         query = wire.uri.partition(b"?")[2]
         body = wire.content.read() if wire.content is not None else b""
-        answer = await pipeline.handle(self.app, route, pipeline.Request(verb, ids, query, headers, body, asked))
+        sent = pipeline.Request(verb, ids, query, headers, body, asked, getattr(wire, "too_large", False))
+        answer = await pipeline.handle(self.app, route, sent)
         return answer if isinstance(answer, Upgrade) else callback(answer)
 
     def _common_headers(self, wire: WireRequest, asked: Asked) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Run = Callable[..., Awaitable[Answer]]
 
+ORDINARY = 1 << 20          # bytes of a body, where a call takes no more; the configuration says how many that are
 #: action of a call by its verb, where none is named (contract section 3)
 ACTIONS = {"GET": 10, "POST": 11, "PUT": 12, "DELETE": 14}
 
@@ -132,7 +133,7 @@ class Call:
     query: tuple[Param, ...] = ()
     prepare: Callable[[Context], Awaitable[None]] | None = None   # slow work before the transaction opens (hashing, images)
     transact: Transact = Transact.NONE
-    limit: int = 1 << 20                         # bytes of the body
+    limit: int = ORDINARY                        # bytes of the body; beyond it is a picture's
     answer: Any = None                           # row class or schema of the answer, for OpenAPI and the tests
     wrapped: str = "plain"                       # how the answer holds it: plain, entity, list, data, done
     success: int = 200                           # HTTP status

@@ -41,6 +41,7 @@ class App:
     intake: Intake
     clock: Any
     live: Live
+    calls: tuple[Call, ...] = ()
 
 
 @frozen

@@ -189,9 +189,9 @@ def items(row: type, shown: str, **options: Any) -> Any:
     return declare(Field(lambda value: {}, {"type": "array"}, shown, row=row, **options))
 
 
-def part(row: type, shown: str) -> Any:
+def part(row: type, shown: str, **options: Any) -> Any:
     """An object of another row class, patched key by key, kept in a table of its own; the entity's module stores it."""
-    return declare(Field(lambda value: {}, {"type": "object"}, shown, row=row))
+    return declare(Field(lambda value: {}, {"type": "object"}, shown, row=row, **options))
 
 
 def texts(name: str, limit: int, shown: str, most: int = 200) -> Any:

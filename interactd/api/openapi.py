@@ -109,8 +109,8 @@ def _security(group: tuple[Call, ...]) -> list[dict[str, list[str]]]:
             names.update(dict.fromkeys(("authToken", "bearer")))
         if taken in (Token.TRIGGER, Token.EITHER):
             names["triggerToken"] = None
-    public: list[dict[str, list[str]]] = [{}] if names and any(c.may.token is Token.NONE for c in group) else []
-    return [{name: []} for name in names] + public
+    allowed: list[dict[str, list[str]]] = [{name: []} for name in names]
+    return [*allowed, {}] if names and any(c.may.token is Token.NONE for c in group) else allowed
 
 
 def _body(group: tuple[Call, ...], schemas: Schemas) -> Schema | None:

@@ -17,12 +17,12 @@ from interactd import metrics
 from interactd.api import body as bodies
 from interactd.api import query as queries
 from interactd.api.answer import Answer
-from interactd.api.call import Call, Token, Transact
+from interactd.api.call import ORDINARY, Call, Token, Transact
 from interactd.api.context import RANK, App, Asked, Context
 from interactd.api.violations import error_of
 from interactd.db import Transaction, Violation
-from interactd.errors import (ApiError, Forbidden, Internal, Invalid, Missing, NotFound, Unauthenticated, UpgradeRequired,
-                              WrongVerb)
+from interactd.errors import (ApiError, Forbidden, Internal, Invalid, Missing, NotFound, TooLarge, Unauthenticated,
+                              UpgradeRequired, WrongVerb)
 
 log = Logger()
 
@@ -37,6 +37,7 @@ class Request:
     headers: Mapping[str, str]
     body: bytes
     asked: Asked
+    too_large: bool = False                     # larger than any call takes: what is in `body` is not all of it
     sent: dict[str, str] = field(factory=dict)
 
 
@@ -174,9 +175,11 @@ def _ignored_dropped(call: Call, sent: dict[str, str]) -> dict[str, str]:
 
 def _body(c: Context, request: Request) -> Any:
     call = c.call
+    limit = c.config.http.picture_body_limit if call.limit > ORDINARY else c.config.http.body_limit
+    if request.too_large:
+        raise TooLarge(f"the body must have at most {limit} bytes")
     if call.body is None and call.read is None:
         return None
-    limit = c.config.http.picture_body_limit if call.limit > c.config.http.body_limit else c.config.http.body_limit
     value = bodies.loads(request.body, request.headers.get("content-type", ""), limit)
     if call.read is not None:
         return call.read(value)
