@@ -64,14 +64,14 @@ class IntakeCase(TestCase):
         self.intake = self.made()
         await self.intake.open()
 
-    def made(self, dsn: str | None = None, **limits: Any) -> Intake:
+    def made(self, dsn: str | None = None, clock: Any = reactor, **limits: Any) -> Intake:
         """An intake on the database, stopped after the test."""
         hub = Hub()
         hub.subscribe(Notice, self.heard.notices.append)
         config = Config()
         for section, values in {"limits": {"events_per_second": 1e6, "events_burst": 10**6, **limits}, **self.settings}.items():
             config = attrs.evolve(config, **{section: attrs.evolve(getattr(config, section), **values)})
-        intake = Intake(reactor, dsn or self.dsn, config, hub)
+        intake = Intake(clock, dsn or self.dsn, config, hub)
         self.addCleanup(lambda: Deferred.fromCoroutine(intake.stopService()))
         return intake
 

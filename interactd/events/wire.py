@@ -1,6 +1,7 @@
 """A thin asynchronous psycopg2 connection on the reactor, for the event pool alone: one statement at a time, no layers between."""
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import psycopg2
@@ -27,7 +28,8 @@ class Wire:
         self._lost = lost
         self._connection: Any = None
         self._cursor: Any = None
-        self._socket = -1
+        self._watched = -1               # a copy of libpq's descriptor: libpq closes its own without a word, and the number is used again
+        self._inode = -1
         self._waiter: Deferred[None] | None = None
         self._writing = False
         self.closed = False
@@ -51,16 +53,20 @@ class Wire:
             await self._settled()
             return self._cursor.fetchall() if self._cursor.description else []
         except psycopg2.Error:
-            if self._connection.closed:
+            if self._dead:
                 self.close()
             raise
+
+    @property
+    def _dead(self) -> bool:
+        return bool(self._connection.closed or self._connection.info.status)     # 0 is CONNECTION_OK
 
     def close(self) -> None:
         """Hang up; what runs ends with InterfaceError."""
         if self.closed:
             return
         self.closed = True
-        self._unregister()
+        self._unwatch()
         if self._connection is not None:
             self._connection.close()
         self._finish(Failure(psycopg2.InterfaceError("the connection was closed")))
@@ -73,24 +79,28 @@ class Wire:
 
     def _poll(self) -> int:
         state: int = self._connection.poll()
-        self._register(state)
-        return state
-
-    def _register(self, state: int) -> None:
-        socket = self._connection.fileno()
-        if socket != self._socket:       # libpq tries the next address of a host on another socket
-            self._unregister()
-            self._socket = socket
-            self._reactor.addReader(self)
+        if self._cursor is None:
+            self._watch()
         if self._writing != (state == POLL_WRITE):
             self._writing = state == POLL_WRITE
             (self._reactor.addWriter if self._writing else self._reactor.removeWriter)(self)
+        return state
 
-    def _unregister(self) -> None:
-        if self._socket >= 0:
+    def _watch(self) -> None:
+        """While it connects, libpq may go on with another socket, under the same number even."""
+        socket = self._connection.fileno()
+        inode = os.fstat(socket).st_ino
+        if inode != self._inode:
+            self._unwatch()
+            self._watched, self._inode = os.dup(socket), inode
+            self._reactor.addReader(self)
+
+    def _unwatch(self) -> None:
+        if self._watched >= 0:
             self._reactor.removeReader(self)
             self._reactor.removeWriter(self)
-            self._socket, self._writing = -1, False
+            os.close(self._watched)
+            self._watched, self._writing = -1, False
 
     def _finish(self, result: Failure | None) -> None:
         waiter, self._waiter = self._waiter, None
@@ -114,7 +124,7 @@ class Wire:
     def _broken(self, failure: Failure) -> None:
         """An error of the statement, or the end of the connection."""
         waiter, self._waiter = self._waiter, None
-        if self._connection.closed:
+        if self._dead:
             self.close()
             if waiter is None and self._lost is not None:
                 self._lost(self)
@@ -123,7 +133,7 @@ class Wire:
 
     def fileno(self) -> int:
         """The socket the reactor watches."""
-        return self._socket
+        return self._watched
 
     def logPrefix(self) -> str:
         """How Twisted's log calls it."""
