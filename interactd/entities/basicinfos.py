@@ -15,6 +15,7 @@ from interactd.api.entity import text as body_text
 from interactd.api.fields import Columns, Field, choice, count, declare, fields_of, ident, one_of, text, truth
 from interactd.api.listing import Listing
 from interactd.db import Statement, Step
+from interactd.errors import Conflict
 from interactd.events.numbers import columns
 
 TYPES = ("email", "fax", "mobile", "phone", "website")
@@ -124,4 +125,4 @@ async def tags(c: Context) -> Answer:
     return await TAGS.answer(c, owner=c.owner)
 
 
-CALLS = (*ENTITY.calls("put", run=_create), *ENTITY.calls("post", run=_change), tags)
+CALLS = (*ENTITY.calls("put", run=_create), *ENTITY.calls("post", run=_change, refuses=(Conflict("the value is kept already"),)), tags)

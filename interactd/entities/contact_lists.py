@@ -12,7 +12,7 @@ from interactd.api.listing import Listing
 from interactd.db import Statement, Step
 from interactd.entities import interactions, notes
 from interactd.entities.contact_parts import PROFILES, Profiles
-from interactd.entities.contacts import KNOWN, PROJECTIONS, Contact
+from interactd.entities.contacts import ANSWER, KNOWN, PROJECTIONS
 from interactd.entities.projections import PROJECTION
 
 LINKED = """t.user_id = :owner AND t.id IN (
@@ -62,7 +62,7 @@ def _entities(path: str, realm: int, entity: Entity, where: str = "t.contact_id 
 
 TEXT = {"type": "string"}
 CALLS = (
-    _under("contacts", 103, _contacts, Contact, query=(PROJECTION, *PAGING), wrapped="data"),
+    _under("contacts", 103, _contacts, ANSWER, query=(PROJECTION, *PAGING), wrapped="data"),
     _under("profiles", 107, _profiles, Profiles, query=(), wrapped="plain"),
     _under("searchTerms", 108, _listed(_words("contact_search_terms", "contact_search_terms", "term")), TEXT),
     _under("tags", 109, _listed(_words("contact_tags", "contact_tags", "tag")), TEXT),

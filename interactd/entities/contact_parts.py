@@ -16,6 +16,7 @@ from interactd.api.entity import text as as_text
 from interactd.api.fields import Columns, boolean, camel, fields_of, ident, identity, one_of, part, plain, server, text
 from interactd.db import Statement, Step
 from interactd.entities.basicinfos import STORED, SUBTYPES, initially
+from interactd.errors import Assigned, NotFound
 
 NETWORKS = ("facebook", "aim", "gplus", "gtalk", "icq", "jabber", "linkedIn", "skype", "twitter", "xing")
 MINE = "user_id = :owner AND contact_id = kept('id')::bigint"
@@ -161,6 +162,10 @@ LINKS_STORE = Statement("contact_links_store", """
 INSERT INTO contact_links (user_id, person_id, organization_id)
 SELECT :owner, CASE t.contact_type WHEN 'person' THEN t.id ELSE i END, CASE t.contact_type WHEN 'person' THEN i ELSE t.id END
 FROM contacts t CROSS JOIN unnest(:ids::bigint[]) i WHERE t.user_id = :owner AND t.id = kept('id')::bigint ON CONFLICT DO NOTHING""")
+
+#: what a body's lists can be refused for
+REFUSES = (*(NotFound(what, detail=3003) for what in ("contact", "basicinfo", "address", "entity")),
+           Assigned("a basicInfo stands with another contact"))
 
 LISTS = ("basic_infos", "addresses", "tags", "search_terms", "custom_fields", "related_to")
 

@@ -18,8 +18,8 @@ from interactd.entities import contact_parts as parts
 from interactd.entities.basicinfos import SHOWN as INFO_SHOWN
 from interactd.entities.basicinfos import BasicInfo, formed
 from interactd.entities.contact_parts import Address, CustomValue, Profiles, of_contact
-from interactd.entities.projections import PICTURES, PROJECTION, SEARCHED, THIN, flat
-from interactd.errors import Fault
+from interactd.entities.projections import FLAT_SCHEMA, PICTURES, PROJECTION, SEARCHED, THIN, THIN_SCHEMA, flat
+from interactd.errors import Fault, Refused
 
 PERSON = {"title": "title", "first_name": "firstName", "middle_name": "middleName", "last_name": "lastName", "profession": "profession",
           "gender": "gender"}
@@ -186,6 +186,9 @@ async def _delete_ids(c: Context) -> Answer:
     return await remove(c, c.query["ids"])
 
 
-CALLS = (*ENTITY.calls("put"), *ENTITY.calls("list", run=_list, query=(PROJECTION, SEARCHED, *PAGING)),
-         *ENTITY.calls("get", run=_get, query=(PROJECTION,)),
-         *ENTITY.calls("post"), *ENTITY.calls("delete", run=_delete), *ENTITY.calls("delete_ids", run=_delete_ids))
+ANSWER = {"anyOf": [Contact, THIN_SCHEMA, FLAT_SCHEMA]}
+CALLS = (*ENTITY.calls("put", refuses=parts.REFUSES),
+         *ENTITY.calls("list", run=_list, query=(PROJECTION, SEARCHED, *PAGING), answer=ANSWER),
+         *ENTITY.calls("get", run=_get, query=(PROJECTION,), answer=ANSWER),
+         *ENTITY.calls("post", refuses=(*parts.REFUSES, Refused("contactType never changes"))),
+         *ENTITY.calls("delete", run=_delete), *ENTITY.calls("delete_ids", run=_delete_ids))

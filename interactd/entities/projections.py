@@ -15,6 +15,15 @@ def _query(said: str) -> str:
     return string(said, 100)
 
 
+_TEXTS = {"type": "array", "items": {"type": "string"}}
+_TEXT_OF = {"type": "object", "additionalProperties": {"type": "string"}}
+_HEAD = {"id": {"type": "integer", "format": "int64"}, "version": {"type": "integer"},
+         "contactType": {"type": "string", "enum": ["person", "organization"]}, "displayName": {"type": "string"}, "hot": {"type": "boolean"}}
+THIN_SCHEMA = {"type": "object", "title": "thin", "required": list(_HEAD), "additionalProperties": False,
+               "properties": {**_HEAD, "picture": {"type": "string"}, "extra": {"type": ["string", "integer"]}}}
+FLAT_SCHEMA = {"type": "object", "title": "flat", "required": [*_HEAD, *TYPES], "properties": {
+    **_HEAD, **dict.fromkeys((*TYPES, "addresses", "pictures"), _TEXTS), "profiles": _TEXT_OF, "customFields": _TEXT_OF}}
+
 SEARCHED = Param("q", _query, {"type": "string", "minLength": 1, "maxLength": 100}, example="ada")
 
 PICTURES = of_contact("pictures", "p", "json_build_object('type', p.type, 'url', picture_url(p.id, p.key))", "p.id")

@@ -39,7 +39,7 @@ async def duplicates(c: Context) -> Answer:
 
 
 @call("GET", "/v2/cleanup", cmd="getConflicts", may=USER, realm=90, name="cleanup.conflicts", query=(VALUE, *PAGING), wrapped="data",
-      answer=Contact)
+      answer={"anyOf": [Contact, {"type": "object", "required": ["id", "importContact"], "properties": {"importContact": {"const": True}}}]})
 async def conflicts(c: Context) -> Answer:
     """List the contacts and import contacts that have a value, in any spelling."""
     found = sorted(set(_forms(c, c.query["value"])))

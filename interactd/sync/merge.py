@@ -11,11 +11,12 @@ from interactd.api.answer import Answer, updated
 from interactd.api.call import USER, call
 from interactd.api.context import Context
 from interactd.api.entity import text as as_text
-from interactd.api.fields import Columns, ids, part
+from interactd.api.fields import Columns, fields_of, ids, part
 from interactd.db import Step
 from interactd.entities import contact_parts as parts
 from interactd.entities.basicinfos import formed
 from interactd.entities.contacts import ENTITY, TAKE, Contact
+from interactd.errors import Outdated
 from interactd.sync import merging_sql as s
 
 
@@ -25,7 +26,7 @@ class Merge:
 
     contact_ids: list[int] = ids("contact_ids", "")
     import_contact_ids: list[int] = ids("import_contact_ids", "")
-    contact: Contact = part(Contact, "")
+    contact: Contact = part(Contact, "", required=True)
 
 
 def read(value: Any) -> Columns:
@@ -33,21 +34,20 @@ def read(value: Any) -> Columns:
     sent = bodies.as_object(value)
     said = sent.get("contact")
     if said is None:
-        bodies.read(Merge, {k: v for k, v in sent.items() if k != "contact"}, create=True)
-        raise bodies.missing("contact")
+        bodies.read(Merge, sent, create=True)       # says what else is wrong beside the missing contact
     if not isinstance(said, dict):
         raise bodies.faulty("contact", "must be an object")
     ident = said.get("id")
     if ident is not None and (isinstance(ident, bool) or not isinstance(ident, int) or ident < 1):
         raise bodies.faulty("contact.id", "must be an id")
-    lists = bodies.read(Merge, {k: v for k, v in sent.items() if k != "contact"}, create=True)
+    lists = bodies.read((f for f in fields_of(Merge) if f.name != "contact"), {k: v for k, v in sent.items() if k != "contact"}, create=True)
     contact = bodies.read(Contact, said, create=ident is None)
     merged = [i for i in lists.get("contact_ids", []) if i != ident]
     return {"id": ident, "contact": contact, "merged": merged, "imported": lists.get("import_contact_ids", [])}
 
 
-@call("POST", "/v2/contacts", cmd="merge", may=USER, realm=100, action=13, kind="contact", name="contact.merge", body=Merge, read=read,
-      answer=Contact, wrapped="entity")
+@call("POST", "/v2/contacts", cmd="merge", may=USER, realm=100, action=13, kind="contact", name="contact.merge", body=Merge, create=True,
+      read=read, answer=Contact, wrapped="entity", refuses=(*parts.REFUSES, Outdated("version conflict")))
 async def merge(c: Context) -> Answer:
     """Merge contacts and import contacts into one, which is updated or created; all that hangs on them moves to it."""
     contact, ident, merged = c.body["contact"], c.body["id"], c.body["merged"]

@@ -10,7 +10,7 @@ from interactd.api.call import USER, Param, Transact, call, id_list
 from interactd.api.context import Context
 from interactd.db import Statement, Step
 from interactd.entities.contacts import ENTITY, Contact
-from interactd.errors import Refused
+from interactd.errors import NotFound, Refused
 
 MOST = 500
 GROUPS = Param("groups", id_list, {"type": "string", "pattern": r"^\d+(,\d+)*$"}, required=True, example="12,32")
@@ -94,13 +94,16 @@ SELECT x.entity::text, x.user_id, x.id, number_of(x.user_id), record(x.user_id, 
 FROM (SELECT t.user_id, t.id, {ENTITY.shown} AS entity FROM contacts t JOIN {_COPIES} ON m.user_id = t.user_id AND m.copy = t.id OFFSET 0) x""")
 
 
+REFUSES = (NotFound("group"), Refused("the groups have no active members"), Refused("the groups have too many members", detail=2004))
+
+
 @frozen
 class Nothing:
     """A body without attributes: `{}`, null or none."""
 
 
 @call("POST", "/v2/contacts/:id", cmd="share", may=USER, realm=100, action=16, kind="contact", name="contact.share", query=(GROUPS,), body=Nothing,
-      answer=Contact, wrapped="entity", transact=Transact.WRITE)
+      answer=Contact, wrapped="entity", transact=Transact.WRITE, refuses=REFUSES)
 async def share(c: Context, ident: int) -> Answer:
     """Share a contact with groups: each member gets a copy; the sharer's own copy replaces the original."""
     members = await _members(c)
