@@ -20,14 +20,14 @@ AT_ONCE = 100           # deliveries of one device in one sweep; the next follow
 # `late` is judged again: what was received longer ago than the ring time does not ring any more.
 UNSENT = Statement("unsent_deliveries", """
 SELECT w.user_id, w.device_id, i.id,
-  CASE WHEN NOT i.late AND i.received < now_ms() - :ring_ms::bigint THEN left(i.notice, -1) || ',"late":true}' ELSE i.notice END
+  CASE WHEN NOT i.late AND i.received < now_ms() - :ring_ms::bigint THEN left(i.notice, -1) || ',"late": true}' ELSE i.notice END
 FROM unnest(:users::bigint[], :devices::bigint[], :generations::bigint[], :every::boolean[]) w (user_id, device_id, generation, every)
   JOIN devices v ON v.user_id = w.user_id AND v.id = w.device_id AND v.generation = w.generation AND v.active
   CROSS JOIN LATERAL (
     SELECT e.id, e.late, e.received, e.notice, d.seq
     FROM deliveries d JOIN interactions e ON e.user_id = d.user_id AND e.id = d.interaction_id AND e.notice IS NOT NULL
     WHERE d.user_id = w.user_id AND d.device_id = w.device_id AND d.sent_at IS NULL AND d.failed_at IS NULL
-      AND d.stored_at > now() - interval '1 day' AND (w.every OR :types::text[] = '{}' OR e.type = ANY (:types))
+      AND d.stored_at > now() - interval '1 day' AND (w.every OR :types::text[] = '{}' OR e.type = ANY (:types::text[]))
     ORDER BY d.seq LIMIT :at_once::int) i
 ORDER BY w.device_id, i.seq""")
 

@@ -67,10 +67,10 @@ class Live(Service):
     def stopService(self) -> Deferred[None]:
         """Fires when every client was told to come back, each at another time, and all marks are written."""
         Service.stopService(self)
-        for leave in self._subscribed:
-            leave()
-        for loop in self._loops:
-            loop.stop()
+        while self._subscribed:
+            self._subscribed.pop()()
+        while self._loops:
+            self._loops.pop().stop()
         return Deferred.fromCoroutine(self._stop())
 
     def socket(self, form: type[Session], address: str, entry: Entry | None, authenticate: Authenticate | None = None) -> Socket:
