@@ -85,6 +85,7 @@ class Running:
         os.close(mouth)
         self._out = os.fdopen(ear, errors="replace")
         self.printed = ""
+        self._reader: threading.Thread | None = None
         self._watchdog = threading.Timer(_PATIENCE, self.process.kill)
         self._watchdog.daemon = True
         self._watchdog.start()
@@ -107,6 +108,15 @@ class Running:
             if failure.errno != errno.EIO:      # how a terminal says that nobody is left on the other side
                 raise
 
+    def drain(self) -> None:
+        """From here on what it prints is read as it comes, so that a talkative process never waits for its reader."""
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        for line in self._lines():
+            self.printed += line
+
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Send a signal and wait for the end; answers the exit status."""
         self.process.send_signal(number)
@@ -114,7 +124,10 @@ class Running:
 
     def wait(self) -> int:
         """Wait for the end; answers the exit status."""
-        self.printed += "".join(self._lines())
+        if self._reader is None:
+            self._read()
+        else:
+            self._reader.join()
         return self.process.wait()
 
     def _end(self) -> None:
@@ -126,6 +139,8 @@ class Running:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+        if self._reader is not None:
+            self._reader.join()
         self._out.close()
 
 

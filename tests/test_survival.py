@@ -111,7 +111,9 @@ class Survival(SynchronousTestCase):
     def daemon(self) -> tuple[Running, int]:
         """A running daemon and its port."""
         running = self.place.twistd()
-        return running, int(running.until(r"answers at .*?:(\d+)[;/]")[1])
+        port = int(running.until(r"answers at .*?:(\d+)[;/]")[1])
+        running.drain()
+        return running, port
 
     def in_table(self) -> Counter[int]:
         """How often each interaction stands in the table."""
