@@ -43,6 +43,13 @@ class LimitedRequest(WebRequest):
             WebRequest.handleContentChunk(self, data)
 
 
+class _Site(Site):
+    """A site without an access log of its own: that one writes whole addresses, with the secrets in them."""
+
+    def log(self, request: Any) -> None:
+        """Nothing is written."""
+
+
 class Api:
     """The HTTP side of the daemon: `site` answers every call of `calls`."""
 
@@ -63,7 +70,7 @@ class Api:
         """What listens."""
         largest = max(self.app.config.http.body_limit, self.app.config.http.picture_body_limit)
         kind = type("Request", (LimitedRequest,), {"largest": largest})
-        return Site(self.klein.resource(), requestFactory=kind)
+        return _Site(self.klein.resource(), requestFactory=kind)
 
     def _declare(self, route: pipeline.Route) -> None:
         names = [part[1:] for part in route.path.split("/") if part.startswith(":")]
