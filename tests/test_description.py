@@ -33,7 +33,8 @@ class Description(ApiCase):
         """They are one operation with a `cmd`, which must be given where no call goes without."""
         paths = (await self.get("/v2/openapi.json")).json["paths"]
         roles = paths["/v2/admin/users/{id}/roles"]["post"]
-        self.assertEqual([(p["required"], p["schema"]["enum"]) for p in roles["parameters"] if p["name"] == "cmd"], [(True, ["add", "remove", "set"])])
+        commands = [(p["required"], p["schema"]["enum"]) for p in roles["parameters"] if p["name"] == "cmd"]
+        self.assertEqual(commands, [(True, ["add", "remove", "set"])])
         contact = paths["/v2/contacts/{id}"]["post"]
         self.assertEqual([(p["required"], p["schema"]["enum"]) for p in contact["parameters"] if p["name"] == "cmd"], [(False, ["share"])])
 

@@ -126,7 +126,7 @@ def _body(group: tuple[Call, ...], schemas: Schemas) -> Schema | None:
 def body_schema(call: Call, schemas: Schemas) -> Schema:
     """The schema of a call's body."""
     if call.body_schema is not None:
-        return schemas.complete(call.body_schema)
+        return dict(schemas.complete(call.body_schema, schemas.new if call.create else schemas.change))
     if call.body is None:
         return {}
     return schemas.new(call.body) if call.create else schemas.change(call.body)

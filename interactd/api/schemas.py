@@ -1,7 +1,7 @@
 """Row classes as JSON schemas: what is answered, what a new one takes, what a change takes."""
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from attrs import define, field
@@ -37,20 +37,15 @@ class Schemas:
 
     def answer(self, said: Any) -> Schema:
         """The schema of an answer that is declared as a row class or as a schema; anything where nothing is declared."""
-        if isinstance(said, type):
-            return self.shown(said)
-        return self.complete(dict(said)) if said else {}
+        return dict(self.complete(said, self.shown)) if said else {}
 
-    def complete(self, schema: Schema) -> Schema:
-        """The schema, with row classes inside it made components."""
-        return {key: self._inside(value) for key, value in schema.items()}
-
-    def _inside(self, value: Any) -> Any:
-        if isinstance(value, type):
-            return self.shown(value)
-        if isinstance(value, Mapping):
-            return {key: self._inside(inner) for key, inner in value.items()}
-        return [self._inside(inner) for inner in value] if isinstance(value, list | tuple) else value
+    def complete(self, schema: Any, refer: Callable[[type], Schema]) -> Any:
+        """The schema, with references by `refer` instead of the row classes in it."""
+        if isinstance(schema, type):
+            return refer(schema)
+        if isinstance(schema, Mapping):
+            return {key: self.complete(inner, refer) for key, inner in schema.items()}
+        return [self.complete(inner, refer) for inner in schema] if isinstance(schema, list | tuple) else schema
 
     def _named(self, name: str, row: type, build: Any) -> Schema:
         if name not in self.made:

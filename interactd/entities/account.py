@@ -46,7 +46,7 @@ class PasswordChange:
 
 
 LOGIN_ANSWER: dict[str, Any] = {"type": "object", "required": ["user", "token"], "properties": {
-    "user": {"$ref": "#/components/schemas/User"}, "token": {"type": "object", "required": ["authToken", "expires"], "properties": {
+    "user": users.User, "token": {"type": "object", "required": ["authToken", "expires"], "properties": {
         "authToken": {"type": "string"}, "expires": {"type": "integer", "format": "int64"}}}}}
 
 

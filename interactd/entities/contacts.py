@@ -186,8 +186,12 @@ async def _delete_ids(c: Context) -> Answer:
     return await remove(c, c.query["ids"])
 
 
+EXAMPLE = {"contactType": "person", "firstName": "Ada", "lastName": "Lovelace", "profession": "mathematician", "gender": "f",
+           "basicInfos": [{"type": "mobile", "subtype": "work", "value": "+491774528462"}, {"type": "email", "value": "ada@example.org"}],
+           "addresses": [{"addressLine1": "12 St James's Square", "zipCode": "SW1Y 4LB", "city": "London", "subtype": "home"}],
+           "profiles": {"twitter": {"connected": True, "username": "ada"}}, "tags": ["friend"]}
 ANSWER = {"anyOf": [Contact, THIN_SCHEMA, FLAT_SCHEMA]}
-CALLS = (*ENTITY.calls("put", refuses=parts.REFUSES),
+CALLS = (*ENTITY.calls("put", example=EXAMPLE, refuses=parts.REFUSES),
          *ENTITY.calls("list", run=_list, query=(PROJECTION, SEARCHED, *PAGING), answer=ANSWER),
          *ENTITY.calls("get", run=_get, query=(PROJECTION,), answer=ANSWER),
          *ENTITY.calls("post", refuses=(*parts.REFUSES, Refused("contactType never changes"))),

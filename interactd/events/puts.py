@@ -14,7 +14,7 @@ from interactd.api.context import Context
 from interactd.api.fields import Columns
 from interactd.api.pipeline import said
 from interactd.entities.interactions import ENTITY, Interaction, check_systems
-from interactd.errors import ApiError, Invalid, Missing
+from interactd.errors import ApiError, Conflict, Invalid, Missing, TooMany
 from interactd.events.event import Event, Outcome
 
 MOST = 500
@@ -93,8 +93,13 @@ def _element(c: Context, outcome: Outcome) -> str:
     return outcome.entity or orjson.dumps({"code": outcome.status, "devmsg": outcome.devmsg}).decode()
 
 
+SINGLE = {"type": "object", "required": ["code", "devmsg"], "properties": {
+    "code": {"type": "integer"}, "devmsg": {"type": "string"}, "entity": Interaction}}
+SEVERAL = {"type": "object", "required": ["code", "entities"], "properties": {
+    "code": {"type": "integer"}, "entities": {"type": "array", "items": {"description": "In order: an interaction, or an error.", "type": "object"}}}}
 CALLS = (Call("PUT", "/v2/interactions", "interaction.put", TRIGGER, 12, ENTITY.realm, put, kind="interaction", read=read, create=True,
-              late_who=True, wrapped="entity", success=201, answer=Interaction, body_schema={"oneOf": [
-                  {"$ref": "#/components/schemas/Interaction"},
-                  {"type": "array", "items": {"$ref": "#/components/schemas/Interaction"}, "maxItems": MOST}]},
+              late_who=True, success=201, answer={"anyOf": [SINGLE, SEVERAL]},
+              body_schema={"anyOf": [Interaction, {"type": "array", "items": Interaction, "minItems": 1, "maxItems": MOST}]},
+              example={"type": "call-incoming", "data": "+4930293522", "time": 1360190188000},
+              refuses=(Conflict("the same Idempotency-Key with another body"), TooMany("the token's fair share is used up")),
               summary="Trigger an event, or up to 500 at once"),)

@@ -11,7 +11,7 @@ from interactd.api.answer import Answer, updated
 from interactd.api.call import USER, call
 from interactd.api.context import Context
 from interactd.api.entity import text as as_text
-from interactd.api.fields import Columns, fields_of, ids, part
+from interactd.api.fields import Columns, Wrong, fields_of, identity, ids, part
 from interactd.db import Step
 from interactd.entities import contact_parts as parts
 from interactd.entities.basicinfos import formed
@@ -38,8 +38,10 @@ def read(value: Any) -> Columns:
     if not isinstance(said, dict):
         raise bodies.faulty("contact", "must be an object")
     ident = said.get("id")
-    if ident is not None and (isinstance(ident, bool) or not isinstance(ident, int) or ident < 1):
-        raise bodies.faulty("contact.id", "must be an id")
+    try:
+        ident = None if ident is None else identity(ident)
+    except Wrong as wrong:
+        raise bodies.faulty("contact.id", wrong.problem, wrong.detail) from None
     lists = bodies.read((f for f in fields_of(Merge) if f.name != "contact"), {k: v for k, v in sent.items() if k != "contact"}, create=True)
     contact = bodies.read(Contact, said, create=ident is None)
     merged = [i for i in lists.get("contact_ids", []) if i != ident]
@@ -47,7 +49,9 @@ def read(value: Any) -> Columns:
 
 
 @call("POST", "/v2/contacts", cmd="merge", may=USER, realm=100, action=13, kind="contact", name="contact.merge", body=Merge, create=True,
-      read=read, answer=Contact, wrapped="entity", refuses=(*parts.REFUSES, Outdated("version conflict")))
+      read=read, answer=Contact, wrapped="entity",
+      example={"contactIds": [3, 4], "importContactIds": [5], "contact": {"contactType": "person", "firstName": "Ada"}},
+      refuses=(*parts.REFUSES, Outdated("version conflict")))
 async def merge(c: Context) -> Answer:
     """Merge contacts and import contacts into one, which is updated or created; all that hangs on them moves to it."""
     contact, ident, merged = c.body["contact"], c.body["id"], c.body["merged"]
