@@ -241,6 +241,7 @@ class Names(ContactCase):
             ({"addresses": [{"id": 77}]}, 91010121003003),
             ({"basicInfos": [{"id": 77}]}, 91020121003003),
             ({"relatedTo": [77]}, 91040121003003),
+            ({"basicInfos": [{"id": 2**63}]}, 92010121002004),
             ({"tags": ["%d" % n for n in range(201)]}, 92010121002004),
         ):
             self.refused(await self.put("/v2/contacts", self.me, {**body, **wrong}), 400 if code // 10**12 == 92 else 404, code)

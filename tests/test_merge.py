@@ -144,6 +144,7 @@ class Merging(MergeCase):
         self.refused(await self.merge({"firstName": "x"}, bob), 400, 92020131002001)
         self.refused(await self.merge({**mine, "x": 1}, bob), 400, 92010131002005)
         self.refused(await self.merge("x", bob), 400, 92010131002003)
+        self.refused(await self.merge({**mine, "id": 2**63}, bob), 400, 92010131002004)
         for body, code in (({}, 92020131002001), ({"contact": mine, "x": 1}, 92010131002005), ({"contact": mine, "contactIds": 5}, 92010131002003)):
             self.refused(await self.post("/v2/contacts?cmd=merge", self.me, body), 400, code)
         self.refused(await self.post("/v2/contacts", self.me, {}), 400, 92020131002001)

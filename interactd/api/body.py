@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 from attrs import define, field
 
-from interactd.api.fields import Columns, Field, Wrong, fields_of
+from interactd.api.fields import Columns, Field, Wrong, fields_of, identity
 from interactd.errors import ApiError, Fault, Invalid, Missing, TooLarge, WrongMedia
 
 DEEPEST = 32
@@ -187,9 +187,10 @@ def _item(fields: tuple[Field, ...], item: Any, name: str, faults: Faults) -> Co
     ident = item.get("id")
     columns = _object(fields, item, ident is None, name + ".", faults)
     if ident is not None:
-        if isinstance(ident, bool) or not isinstance(ident, int) or ident < 1:
-            faults.wrong(name + ".id", Wrong("must be an id"))
-        columns["id"] = ident
+        try:
+            columns["id"] = identity(ident)
+        except Wrong as wrong:
+            faults.wrong(name + ".id", wrong)
     return columns
 
 
