@@ -64,6 +64,8 @@ def _operation(group: tuple[Call, ...], schemas: Schemas) -> Schema:
         "responses": _responses(group, schemas)}
     if any(c.cmd for c in group):
         operation["description"] = "\n".join(f"- `{'cmd=' + c.cmd if c.cmd else 'no cmd'}` ({c.name}): {c.summary}" for c in group)
+    if first.may.role != "user":
+        operation["x-role"] = first.may.role
     body = _body(group, schemas)
     return {**operation, "requestBody": body} if body else operation
 

@@ -15,7 +15,7 @@ from interactd.api.fields import plain as field
 from interactd.api.fields import string, text
 from interactd.db import Statement, Step
 from interactd.entities import users
-from interactd.errors import Invalid
+from interactd.errors import Invalid, TooMany, Unauthenticated
 
 SECRET = {"type": "string", "maxLength": 256, "writeOnly": True}
 NEW_PASSWORD = Statement("account_new_password", "UPDATE users SET password_hash = :hash, must_change = false WHERE id = :id")
@@ -50,7 +50,8 @@ LOGIN_ANSWER: dict[str, Any] = {"type": "object", "required": ["user", "token"],
         "authToken": {"type": "string"}, "expires": {"type": "integer", "format": "int64"}}}}}
 
 
-@call("POST", "/v2/login", may=PUBLIC, realm=40, action=20, body=Credentials, create=True, answer=LOGIN_ANSWER)
+@call("POST", "/v2/login", may=PUBLIC, realm=40, action=20, body=Credentials, create=True, answer=LOGIN_ANSWER,
+      refuses=(Unauthenticated("credentials wrong, or the account is inactive", detail=5003), TooMany("too many failed logins, or sessions")))
 async def login(c: Context) -> Answer:
     """Log in."""
     made = await c.app.sessions.login(c.body["username"], c.body["password"], c.body["scope"], c.asked.address, c.asked.headers.get("user-agent"))
@@ -58,7 +59,8 @@ async def login(c: Context) -> Answer:
     return plain(b'{"user":%b,"token":%b}' % (shown.encode(), orjson.dumps({"authToken": made.token, "expires": made.expires})))
 
 
-@call("POST", "/v2/logout", may=PUBLIC, realm=40, action=21, body=Goodbye, create=True, wrapped="done")
+@call("POST", "/v2/logout", may=PUBLIC, realm=40, action=21, body=Goodbye, create=True, wrapped="done",
+      refuses=(Invalid("the token is unknown or expired", detail=5002),))
 async def logout(c: Context) -> Answer:
     """Log out: the token is good no more, and its sockets close."""
     await c.app.sessions.logout(c.body["auth_token"])
@@ -75,7 +77,7 @@ async def _proven(c: Context) -> None:
 
 
 @call("POST", "/v2/myAccount", may=PASSWORD_DUE, realm=750, action=11, cmd="changePwd", body=PasswordChange, create=True, wrapped="done",
-      transact=Transact.WRITE, prepare=_proven)
+      transact=Transact.WRITE, prepare=_proven, refuses=(Invalid("oldPassword is wrong", detail=5003), TooMany("too many wrong passwords")))
 async def change_password(c: Context) -> Answer:
     """Change one's password; every other session ends."""
     await c.script(taking(c.owner), Step(NEW_PASSWORD, {"hash": c.body["hash"], "id": c.user.id}))
