@@ -16,7 +16,7 @@ from interactd.db import Step
 from interactd.entities import contact_parts as parts
 from interactd.entities.basicinfos import formed
 from interactd.entities.contacts import ENTITY, TAKE, Contact
-from interactd.errors import Outdated
+from interactd.errors import Outdated, Refused
 from interactd.sync import merging_sql as s
 
 
@@ -51,7 +51,7 @@ def read(value: Any) -> Columns:
 @call("POST", "/v2/contacts", cmd="merge", may=USER, realm=100, action=13, kind="contact", name="contact.merge", body=Merge, create=True,
       read=read, answer=Contact, wrapped="entity",
       example={"contactIds": [3, 4], "importContactIds": [5], "contact": {"contactType": "person", "firstName": "Ada"}},
-      refuses=(*parts.REFUSES, Outdated("version conflict")))
+      refuses=(*parts.REFUSES, Outdated("version conflict"), Refused("contactType never changes")))
 async def merge(c: Context) -> Answer:
     """Merge contacts and import contacts into one, which is updated or created; all that hangs on them moves to it."""
     contact, ident, merged = c.body["contact"], c.body["id"], c.body["merged"]
