@@ -17,6 +17,7 @@ from interactd.changes import Hub
 from interactd.config import Config
 from interactd.db import Database
 from interactd.events.intake import Intake
+from interactd.jobs.timed import Jobs
 from interactd.live.service import Live
 
 
@@ -56,4 +57,6 @@ async def build(reactor: Any, config: Config, dsn: str) -> Parts:
     app = App(config, database, hub, sessions, passwords, credentials, keys, intake, reactor, live, CALLS)
     passwords.startService()
     live.startService()
-    return Parts(app, Api(app, CALLS), (database, passwords, live, intake))
+    jobs = Jobs(reactor, database, config, hub)
+    jobs.startService()
+    return Parts(app, Api(app, CALLS), (database, passwords, jobs, live, intake))
