@@ -70,7 +70,7 @@ class Api:
         """What listens."""
         largest = max(self.app.config.http.body_limit, self.app.config.http.picture_body_limit)
         kind = type("Request", (LimitedRequest,), {"largest": largest})
-        return _Site(self.klein.resource(), requestFactory=kind)
+        return _Site(self.klein.resource(), requestFactory=kind)  # type: ignore[no-untyped-call]
 
     def _declare(self, route: pipeline.Route) -> None:
         names = [part[1:] for part in route.path.split("/") if part.startswith(":")]
