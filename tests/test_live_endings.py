@@ -4,9 +4,9 @@ from __future__ import annotations
 import orjson
 
 from interactd.changes import Ended, Notice
+from interactd.live.crowd import GRACE
 from interactd.live.registry import Registry
 from interactd.live.session import Entry, Plain
-from interactd.live.websocket import GRACE
 from tests.live_case import Client, LiveCase
 
 
@@ -180,7 +180,7 @@ class Slow(LiveCase):
         client.transport.pauseProducing()
         socket = self.live.registry.of(self.me.id)[self.phone].line
         notices = []
-        while not (socket.stalled and socket._waiting_bytes >= until) and socket.state == socket.STATE_OPEN:
+        while not (socket.stalled and socket.out.kept >= until) and socket.state == socket.STATE_OPEN:
             frame = orjson.dumps({"n": len(notices), "x": "x" * self.BIG}).decode()
             notice = Notice(self.me.id, 1_000_000 + len(notices), 1, 0, (self.phone,), frame, "call-incoming")
             notices.append(notice)
@@ -194,7 +194,7 @@ class Slow(LiveCase):
         client = await self.listen()
         socket = self.live.registry.of(self.me.id)[self.phone].line
         await self.flood(client, 1 << 30)
-        self.assertEqual((list(self.live.registry), len(socket._waiting)), ([], 0))
+        self.assertEqual((list(self.live.registry), socket.out.kept), ([], 0))
         client.transport.resumeProducing()
         self.assertEqual(await self.ended(client), 4408)
 

@@ -22,7 +22,8 @@ class Handshakes(LiveCase):
 
     async def test_the_seeds_form(self) -> None:
         """Both paths, the token in the query or in a header."""
-        for path, query, headers in ((SOCKET, f"?deviceId=phone&authToken={self.me.token}", {}), ("/v2/socket", "?deviceId=phone", {"authToken": self.me.token}),
+        for path, query, headers in ((SOCKET, f"?deviceId=phone&authToken={self.me.token}", {}),
+                                     ("/v2/socket", "?deviceId=phone", {"authToken": self.me.token}),
                                      ("/v2/socket", "?deviceId=phone", {"Authorization": "Bearer " + self.me.token})):
             client = await self.connect(query, path, **headers)
             notice = self.tell(self.me, self.phone)
@@ -89,6 +90,7 @@ class Introductions(LiveCase):
             client = await self.arrive()
             self.assertEqual(client.websocket_protocol_in_use, "interactd.1")
             client.say({"auth": self.me.token, "deviceId": "phone"})
+            client.say({"more": "before the answer"})
             await client.settled()
             await self.heard(client)
 
@@ -106,7 +108,8 @@ class Introductions(LiveCase):
     async def test_what_is_no_introduction(self) -> None:
         """Each is closed with its code."""
         self.device(self.me, "old", active=False)
-        for message, code in ((b"hello", 4400), ([], 4400), ({"auth": self.me.token}, 4400), ({"auth": self.me.token, "deviceId": "phone", "x": 1}, 4400),
+        for message, code in ((b"hello", 4400), ([], 4400), ({"auth": self.me.token}, 4400),
+                              ({"auth": self.me.token, "deviceId": "phone", "x": 1}, 4400),
                               ({"auth": "dead", "deviceId": "phone"}, 4401), ({"auth": self.me.token, "deviceId": "nobody"}, 4403),
                               ({"auth": self.me.token, "deviceId": "old"}, 4403)):
             client = await self.arrive()

@@ -24,6 +24,21 @@ class Notices(LiveCase):
         await self.live.ledger.flush()
         self.assertEqual(self.marks(notice), (True, True))
 
+    async def test_from_the_trigger_to_the_socket(self) -> None:
+        """The whole way: an event comes in, its notification goes out, to every device but the one it came from."""
+        trigger = await self.put("/v2/triggerDevices", self.me, {"deviceId": "desk"})
+        self.device(self.me, "desk")
+        phone, desk = await self.listen(), await self.listen(device="desk")
+        made = await self.put("/v2/interactions", trigger.entity["triggerToken"], {"type": "call-incoming", "data": "+49 30 1234567"})
+        self.assertEqual(made.status, 201, made.json)
+        told = await phone.next()
+        self.assertEqual((told["type"], told["data"], told["interactionId"]), ("call-incoming", "+49 30 1234567", made.entity["id"]))
+        await desk.settled()
+        self.assertEqual(list(desk.messages), [])
+        await phone.settled()
+        await self.live.ledger.flush()
+        self.assertEqual(self.sql("SELECT device_id, sent_at IS NOT NULL, acked_at IS NOT NULL FROM deliveries"), [(self.phone, True, True)])
+
     async def test_written_in_the_turn_of_the_event(self) -> None:
         """When `publish` returns, the frame is in the transport, and one batch of bytes serves all sockets of a form."""
         tablet = self.device(self.me, "tablet")

@@ -18,7 +18,7 @@ from interactd.db import Statement, one
 from interactd.entities.devices import canonical
 from interactd.errors import Forbidden, Invalid, Missing, Unauthenticated, UpgradeRequired
 from interactd.live.session import Entry, form_of
-from interactd.live.websocket import ACTION, REALM
+from interactd.live.websocket import ACTION, REALM, Socket, resource
 
 SUBPROTOCOL = "interactd.1"
 
@@ -61,11 +61,11 @@ async def open_socket(c: Context) -> Answer:
     form, live = form_of(pipeline.offered(c.asked.headers)), c.app.live
     if c.who is None:
         live.admission.check(c.asked.address)
-        return Upgrade(resource=live.socket(form, c.asked.address, None, partial(introduce, c)).resource())
+        return Upgrade(resource=resource(Socket(live, form, c.asked.address, None, partial(introduce, c))))
     if c.query["deviceId"] is None:
         raise Missing("deviceId is missing")
     entry = await enter(c, c.query["deviceId"])
-    return Upgrade(resource=live.socket(form, c.asked.address, entry).resource())
+    return Upgrade(resource=resource(Socket(live, form, c.asked.address, entry)))
 
 
 async def introduce(c: Context, message: bytes) -> Entry:

@@ -1,7 +1,6 @@
 """The live side of the daemon: it knows every socket, tells them of events, and ends those whose time has come."""
 from __future__ import annotations
 
-import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -11,7 +10,6 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from interactd import metrics
 from interactd.auth.sessions import Sessions
 from interactd.changes import Ended, Hub, Notice
 from interactd.config import Live as Settings
@@ -19,15 +17,15 @@ from interactd.db import Database
 from interactd.errors import ApiError
 from interactd.live.admission import Admission
 from interactd.live.closing import Close, close_of
+from interactd.live.crowd import Crowd
 from interactd.live.ledger import Ledger
 from interactd.live.notify import Notifier
 from interactd.live.registry import Registry
-from interactd.live.session import Entry, Session
+from interactd.live.session import Entry
 from interactd.live.standing import fallen
-from interactd.live.websocket import GRACE, Authenticate, Socket, factory, without_debug_texts
+from interactd.live.websocket import Socket, factory, without_debug_texts
 
 TICK = 1.0              # seconds between two looks at the sockets' due times
-RETURN_RATE = 200       # sockets a second that come back after a restart
 
 
 class Live(Service):
@@ -44,7 +42,7 @@ class Live(Service):
         self.registry = Registry(config.sockets_per_user)
         self.ledger = Ledger(database, clock)
         self.notifier = Notifier(database, self.registry, self.ledger, config)
-        self.sockets: set[Socket] = set()
+        self.sockets = Crowd()
         self._database = database
         self._sessions = sessions
         self._hub = hub
@@ -52,13 +50,12 @@ class Live(Service):
         self._subscribed: list[Callable[[], None]] = []
         self._loops: list[LoopingCall] = []
         self._works: set[Deferred[Any]] = set()
-        self._emptied: Deferred[None] | None = None
 
     def startService(self) -> None:
         """From now on events are told and sockets looked after."""
         Service.startService(self)
         self._subscribed = [self._hub.subscribe(Notice, self.notifier.tell), self._hub.subscribe(Ended, self._ended)]
-        for every, act in ((TICK, self._tick), (self.config.sweep_every, self._sweep)):
+        for every, act in ((TICK, lambda: self.sockets.look(self.now())), (self.config.sweep_every, lambda: self._work(self._swept()))):
             loop = LoopingCall(act)
             loop.clock = self._clock
             loop.start(every, now=False)
@@ -73,14 +70,9 @@ class Live(Service):
             self._loops.pop().stop()
         return Deferred.fromCoroutine(self._stop())
 
-    def socket(self, form: type[Session], address: str, entry: Entry | None, authenticate: Authenticate | None = None) -> Socket:
-        """A socket about to open, for `entry` or for whom `authenticate` makes of its first message."""
-        return Socket(self, form, address, entry, authenticate)
-
     def arrived(self, socket: Socket) -> None:
         """The socket has taken over its connection."""
         self.sockets.add(socket)
-        metrics.SOCKETS.inc()
         socket.due = self.now() + self.config.first_message_timeout
         if socket.entry is None:
             self.admission.enter(socket.address)
@@ -88,15 +80,15 @@ class Live(Service):
     def opened(self, socket: Socket) -> None:
         """The handshake is done."""
         if not self.running:
-            socket.end(Close.RESTART, "restart")
+            socket.send_away(1000)
         elif socket.entry is not None:
             self._begin(socket, socket.entry)
 
     def introduced(self, socket: Socket, message: bytes) -> None:
-        """The first message of a socket opened without a token; what comes behind it is not read before it is understood."""
+        """The first message of a socket opened without a token; what comes behind it waits until it is understood."""
         authenticate, socket.authenticate = socket.authenticate, None
         if authenticate is None:
-            socket.end(Close.PROTOCOL, "a message before the first one was answered")
+            socket.early.append(message)
             return
         socket.transport.pauseProducing()
         self._work(self._authenticate(socket, authenticate(message)))
@@ -106,21 +98,13 @@ class Live(Service):
         if socket.session is not None:
             self.registry.discard(socket.session)
 
-    def closed(self, code: Close) -> None:
-        """A socket was closed from this side."""
-        metrics.SOCKETS_CLOSED.labels(str(int(code))).inc()
-
     def gone(self, socket: Socket) -> None:
         """The connection is lost."""
         self.left(socket)
         if socket in self.sockets:
             self.sockets.discard(socket)
-            metrics.SOCKETS.dec()
             if socket.entry is None:
                 self.admission.leave(socket.address)
-        if not self.sockets and self._emptied is not None:
-            emptied, self._emptied = self._emptied, None
-            emptied.callback(None)
 
     def _begin(self, socket: Socket, entry: Entry) -> None:
         session = socket.session = socket.form(socket, entry, self.ledger)
@@ -128,6 +112,8 @@ class Live(Service):
         for older in self.registry.add(session):
             older.line.end(Close.REPLACED, "a newer socket has taken the place of this one")
         session.opened()
+        while socket.early:
+            session.received(socket.early.pop(0))
         if entry.waiting:
             self._work(self.notifier.sweep([session]))
 
@@ -144,15 +130,6 @@ class Live(Service):
             self.admission.leave(socket.address)
             socket.entry = entry
             self._begin(socket, entry)
-
-    def _tick(self) -> None:
-        """One pass for all sockets costs a comparison each; a timer each would cost four times the work."""
-        now = self.now()
-        for socket in [socket for socket in self.sockets if socket.due <= now]:
-            socket.look(now)
-
-    def _sweep(self) -> Deferred[None]:
-        return self._work(self._swept())
 
     async def _swept(self) -> None:
         for session, code, reason in await fallen(self._database, self._sessions, list(self.registry)):
@@ -180,30 +157,7 @@ class Live(Service):
         return begun.addBoth(done)
 
     async def _stop(self) -> None:
-        sockets = list(self.sockets)
-        longest = 1000 + 1000 * len(sockets) // RETURN_RATE
-        for socket in sockets:
-            self._send_away(socket, random.randint(500, longest))
-        await self._all_gone()
+        await self.sockets.send_away(self._clock)
         while self._works:
             await next(iter(self._works))
         await self.ledger.close()
-
-    def _send_away(self, socket: Socket, after: int) -> None:
-        if socket.session is not None:
-            socket.session.restarting(after)
-        socket.end(Close.RESTART, '{"reconnectAfter":%d}' % after)
-
-    async def _all_gone(self) -> None:
-        if not self.sockets:
-            return
-        emptied: Deferred[None] = Deferred()
-        self._emptied = emptied
-        timer = self._clock.callLater(GRACE, self._abandon)
-        await emptied
-        if timer.active():
-            timer.cancel()
-
-    def _abandon(self) -> None:
-        for socket in tuple(self.sockets):
-            socket.abandon()

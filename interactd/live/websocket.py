@@ -1,7 +1,6 @@
 """A WebSocket over Autobahn: bounded in what the client may send, and in what may wait for a client that reads slowly."""
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
@@ -11,20 +10,20 @@ import orjson
 from attrs import frozen
 from autobahn.twisted.resource import WebSocketResource
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
-from twisted.internet.interfaces import IPushProducer
 from twisted.logger import Logger
-from zope.interface import implementer
 
+from interactd import metrics
 from interactd.errors import Invalid
+from interactd.live.allowance import Allowance
 from interactd.live.closing import Close
+from interactd.live.crowd import GRACE, come_again
 from interactd.live.frames import PONG, frame
+from interactd.live.outlet import Outlet
 from interactd.live.session import Entry, Session
 
 if TYPE_CHECKING:
     from interactd.live.service import Live
 
-GRACE = 5.0             # seconds for a client to answer the close frame
-TRANSPORT = 1 << 16     # bytes that Twisted's transport holds before it pauses its producer
 ACTION, REALM = 19, 60  # of the call (contract section 3)
 
 Authenticate = Callable[[bytes], Coroutine[Any, Any, Entry]]
@@ -62,15 +61,31 @@ class _Ready:
         return self.socket
 
 
-@implementer(IPushProducer)
-class Socket(WebSocketServerProtocol):
+def resource(socket: Socket) -> WebSocketResource:
+    """What takes a connection over from HTTP, for this socket."""
+    return WebSocketResource(_Ready(socket))
+
+
+class Protocol(WebSocketServerProtocol):
+    """Autobahn's protocol, with its refusals in our form and its log silent."""
+
+    log = Silence()
+
+    def sendHttpErrorResponse(self, code: int, reason: str, responseHeaders: Any = None) -> None:
+        """A handshake that Autobahn refuses."""
+        body = orjson.dumps({"code": code, "error": Invalid("").code(ACTION, REALM), "devmsg": reason})
+        lines = [f"HTTP/1.1 {code} Refused", "Content-Type: application/json; charset=utf-8", f"Content-Length: {len(body)}",
+                 "Connection: close", *(f"{name}: {said}" for name, said in responseHeaders or ())]
+        self.sendData("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+
+
+class Socket(Protocol):
     """One connection; `session` is there once it is authenticated, by `entry` before the upgrade or by its first message."""
 
     transport: Any
-    log = Silence()
     failures = Logger()
 
-    def __init__(self, live: Live, form: type[Session], address: str, entry: Entry | None, authenticate: Authenticate | None) -> None:
+    def __init__(self, live: Live, form: type[Session], address: str, entry: Entry | None, authenticate: Authenticate | None = None) -> None:
         super().__init__()
         self.live = live
         self.factory = live.factory
@@ -80,68 +95,54 @@ class Socket(WebSocketServerProtocol):
         self.entry = entry
         self.authenticate = authenticate
         self.session: Session | None = None
+        self.early: list[bytes] = []                # messages that came while the first one was being understood
         self.due = 0.0                              # when `look` has something to do
-        self.waits = False                          # whether a ping is unanswered
+        self.out = Outlet(live.config.backlog_bytes, live.now, self._handed, self._flow)
+        self._allowance = Allowance(live.config.messages_per_second, live.now())
+        self._asked = False                         # whether a ping is unanswered
         self._ending = False
-        self._stalled_at: float | None = None
-        self._waiting: deque[tuple[bytes, int]] = deque()
-        self._waiting_bytes = 0
-        self._allowance = live.config.messages_per_second
-        self._counted_at = live.now()
-
-    def resource(self) -> WebSocketResource:
-        """What takes the connection over from HTTP."""
-        return WebSocketResource(_Ready(self))
 
     @property
     def stalled(self) -> bool:
         """Whether the client does not take what it is sent."""
-        return self._stalled_at is not None
+        return self.out.stalled_at is not None
 
     def write(self, data: bytes, delivery: int = 0) -> None:
         """Frames go out, or wait for the client; too many of them end the socket."""
-        if self.state != self.STATE_OPEN:
-            return
-        if self._stalled_at is None:
-            self._hand(data, delivery)
-            return
-        self._waiting.append((data, delivery))
-        self._waiting_bytes += len(data)
-        if self._waiting_bytes + TRANSPORT > self.live.config.backlog_bytes:
+        if self.state == self.STATE_OPEN and not self.out.write(data, delivery):
             self.end(Close.SLOW, "too much waits to be read")
 
     def end(self, code: Close, reason: str) -> None:
         """The close frame goes out, and nothing else any more; `look` drops a client that does not answer it."""
         if self.state == self.STATE_OPEN:
             self.sendCloseFrame(code, reason.encode())
-            self.live.closed(code)
-        self._ending = True
-        self._waiting.clear()
-        self.due = self.live.now() + GRACE
+            metrics.SOCKETS_CLOSED.labels(str(int(code))).inc()
+        self.out.drop()
+        self._ending, self.due = True, self.live.now() + GRACE
         self.live.left(self)
+
+    def send_away(self, after: int) -> None:
+        """The daemon stops; the client should come again in `after` ms."""
+        if self.session is not None:
+            self.session.restarting(after)
+        self.end(*come_again(after))
 
     def look(self, now: float) -> None:
         """What is due: a ping, the end of one that is silent, or the end of one that should be gone."""
-        config = self.live.config
+        config, stalled_at = self.live.config, self.out.stalled_at
         if self.state != self.STATE_OPEN:
             if self._ending:
                 self.transport.abortConnection()
             self._ending, self.due = True, now + GRACE
         elif self.session is None:
             self.end(Close.TOKEN, "no token came in time")
-        elif self._stalled_at is not None:
-            self.due = self._stalled_at + config.backlog_seconds
-            if self.due <= now:
-                self.end(Close.SLOW, "nothing was read for too long")
-        elif self.waits:
-            self.end(Close.SLOW, "a ping was not answered")
+        elif stalled_at is not None and stalled_at + config.backlog_seconds > now:
+            self.due = stalled_at + config.backlog_seconds
+        elif stalled_at is not None or self._asked:
+            self.end(Close.SLOW, "nothing was read for too long" if stalled_at is not None else "a ping was not answered")
         else:
-            self.waits, self.due = True, now + config.ping_timeout
+            self._asked, self.due = True, now + config.ping_timeout
             self.session.ping()
-
-    def abandon(self) -> None:
-        """The connection is gone when this returns."""
-        self.transport.abortConnection()
 
     # What Autobahn calls.
 
@@ -159,14 +160,14 @@ class Socket(WebSocketServerProtocol):
     def onOpen(self) -> None:
         """Autobahn swallows what is raised here."""
         try:
-            self.transport.unregisterProducer()      # the HTTP channel's
-            self.transport.registerProducer(self, True)
+            self.out.attach(self.transport)
             self.live.opened(self)
         except Exception:
             self.failures.failure("a socket could not be opened")
-            self.abandon()
+            self.transport.abortConnection()
 
     def onMessageFrameBegin(self, length: int) -> None:
+        """Every frame of a message counts, so that empty ones are not free."""
         super().onMessageFrameBegin(length)
         self._count()
 
@@ -187,52 +188,31 @@ class Socket(WebSocketServerProtocol):
 
     def onPong(self, payload: bytes) -> None:
         if self.session is not None and self.state == self.STATE_OPEN:
-            if self.waits:
-                self.waits, self.due = False, self.live.now() + self.live.config.ping_every
+            if self._asked:
+                self._asked, self.due = False, self.live.now() + self.live.config.ping_every
             self.session.ponged(payload)
 
-    def sendHttpErrorResponse(self, code: int, reason: str, responseHeaders: Any = None) -> None:
-        """A handshake that Autobahn refuses, in our form instead of Autobahn's page."""
-        body = orjson.dumps({"code": code, "error": Invalid("").code(ACTION, REALM), "devmsg": reason})
-        lines = [f"HTTP/1.1 {code} Refused", "Content-Type: application/json; charset=utf-8", f"Content-Length: {len(body)}",
-                 "Connection: close", *(f"{name}: {said}" for name, said in responseHeaders or ())]
-        self.sendData("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
-
     def _max_message_size_exceeded(self, msg_size: int, max_msg_size: int, reason: str) -> None:
-        self.failedByMe = True
-        self.end(Close.PROTOCOL, "the message is too long")
-
-    # What the transport calls.
-
-    def pauseProducing(self) -> None:
-        """The client does not keep up."""
-        if self._stalled_at is None and not self._ending:
-            self._stalled_at = self.live.now()
-            self.due = min(self.due, self._stalled_at + self.live.config.backlog_seconds)
-
-    def resumeProducing(self) -> None:
-        """The client has taken all that was handed over."""
-        self._stalled_at = None
-        while self._waiting and self._stalled_at is None:
-            data, delivery = self._waiting.popleft()
-            self._waiting_bytes -= len(data)
-            self._hand(data, delivery)
-        if self.session is not None and not self._ending:
-            self.due = self.live.now() + (self.live.config.ping_timeout if self.waits else self.live.config.ping_every)
-
-    def stopProducing(self) -> None:
-        """The connection is lost; `connectionLost` follows."""
-
-    def _hand(self, data: bytes, delivery: int) -> None:
-        self.transport.write(data)
-        if delivery and self.session is not None:
-            self.session.handed(delivery)
+        self._too_much("the message is too long")
 
     def _count(self) -> None:
-        """Every frame of a message and every ping counts, so that empty ones are not free."""
-        now, rate = self.live.now(), self.live.config.messages_per_second
-        self._allowance = min(max(1.0, rate), self._allowance + (now - self._counted_at) * rate) - 1
-        self._counted_at = now
-        if self._allowance < 0 and self.state == self.STATE_OPEN:
-            self.failedByMe = True
-            self.end(Close.PROTOCOL, "too many messages")
+        if not self._allowance.take(self.live.now()):
+            self._too_much("too many messages")
+
+    def _too_much(self, reason: str) -> None:
+        if self.state == self.STATE_OPEN:
+            self.failedByMe = True      # Autobahn then keeps nothing of what still comes
+            self.end(Close.PROTOCOL, reason)
+
+    def _handed(self, delivery: int) -> None:
+        if self.session is not None:
+            self.session.handed(delivery)
+
+    def _flow(self) -> None:
+        config, stalled_at = self.live.config, self.out.stalled_at
+        if self.session is None or self._ending:
+            return
+        if stalled_at is not None:
+            self.due = min(self.due, stalled_at + config.backlog_seconds)
+        else:
+            self.due = self.live.now() + (config.ping_timeout if self._asked else config.ping_every)

@@ -1,0 +1,72 @@
+"""What goes out over a connection, at the pace at which the client takes it."""
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.interfaces import IPushProducer
+from zope.interface import implementer
+
+TRANSPORT = 1 << 16     # bytes that Twisted's transport holds before it pauses its producer
+
+
+@implementer(IPushProducer)
+class Outlet:
+    """Writes until the transport is full, then keeps up to `most` bytes; `now` counts monotonic seconds."""
+
+    __slots__ = ("stalled_at", "kept", "_transport", "_most", "_now", "_handed", "_flow", "_waiting")
+
+    def __init__(self, most: int, now: Callable[[], float], handed: Callable[[int], None], flow: Callable[[], None]) -> None:
+        self.stalled_at: float | None = None        # since when the client takes nothing
+        self.kept = 0                               # bytes that wait here
+        self._transport: Any = None
+        self._most = most
+        self._now = now
+        self._handed = handed                       # called with each delivery that leaves for the network
+        self._flow = flow                           # called when the client stops or starts to take
+        self._waiting: deque[tuple[bytes, int]] = deque()
+
+    def attach(self, transport: Any) -> None:
+        """From now on this is the transport's producer, in place of the HTTP channel."""
+        self._transport = transport
+        transport.unregisterProducer()
+        transport.registerProducer(self, True)
+
+    def write(self, data: bytes, delivery: int) -> bool:
+        """Whether there was room."""
+        if self.stalled_at is None:
+            self._hand(data, delivery)
+            return True
+        self._waiting.append((data, delivery))
+        self.kept += len(data)
+        return self.kept + TRANSPORT <= self._most
+
+    def drop(self) -> None:
+        """What waits will never go out."""
+        self._waiting.clear()
+        self.kept = 0
+
+    def pauseProducing(self) -> None:
+        """The client does not keep up."""
+        if self.stalled_at is None:
+            self.stalled_at = self._now()
+            self._flow()
+
+    def resumeProducing(self) -> None:
+        """The client has taken all that was handed over."""
+        self.stalled_at = None
+        while self._waiting and self.stalled_at is None:
+            data, delivery = self._waiting.popleft()
+            self.kept -= len(data)
+            self._hand(data, delivery)
+        self._flow()
+
+    def stopProducing(self) -> None:
+        """The connection is lost, as the protocol hears too."""
+        self.drop()
+
+    def _hand(self, data: bytes, delivery: int) -> None:
+        self._transport.write(data)
+        if delivery:
+            self._handed(delivery)
