@@ -64,6 +64,27 @@ class Transaction:
         return await self._lane.run(steps, before)
 
 
+async def _transact(lane: Lane, begin: str, work: Callable[[Transaction], Awaitable[T]]) -> T:
+    transaction = Transaction(lane, begin)
+    try:
+        result = await work(transaction)
+    except BaseException:
+        if transaction.begun and not lane.broken:
+            await _settle(lane, "ROLLBACK")
+        raise
+    if transaction.begun:
+        await _settle(lane, "COMMIT")
+    return result
+
+
+async def _settle(lane: Lane, command: str) -> None:
+    try:
+        await lane.command(command)
+    except psycopg2.Error as error:
+        lane.broken = True
+        raise translated(error) from None
+
+
 class Database(service.Service):
     """The pool: `size` connections, each reopened with jittered back-off when it dies.
 
@@ -116,26 +137,7 @@ class Database(service.Service):
     async def transaction(self, name: str, work: Callable[[Transaction], Awaitable[T]], *, read_only: bool = False) -> T:
         """What `work` returns, after the commit; rolled back when it raises. `name` stands in the log of failures."""
         begin = f"/* {name} */ BEGIN" + (" ISOLATION LEVEL REPEATABLE READ READ ONLY; " if read_only else "; ")
-        return await self._with_lane(lambda lane: self._transact(lane, begin, work))
-
-    async def _transact(self, lane: Lane, begin: str, work: Callable[[Transaction], Awaitable[T]]) -> T:
-        transaction = Transaction(lane, begin)
-        try:
-            result = await work(transaction)
-        except BaseException:
-            if transaction.begun and not lane.broken:
-                await self._settle(lane, "ROLLBACK")
-            raise
-        if transaction.begun:
-            await self._settle(lane, "COMMIT")
-        return result
-
-    async def _settle(self, lane: Lane, command: str) -> None:
-        try:
-            await lane.command(command)
-        except psycopg2.Error as error:
-            lane.broken = True
-            raise translated(error) from None
+        return await self._with_lane(lambda lane: _transact(lane, begin, work))
 
     async def _with_lane(self, work: Callable[[Lane], Coroutine[Deferred[Any], Any, T]]) -> T:
         return await shield(self._twice(work))

@@ -70,15 +70,18 @@ class Lane:
         self.broken = False
 
     async def open(self, dsn: str, public_url: str) -> None:
+        """The connection is made and its session set up; `public_url` is what addresses built by statements begin with."""
         await self.connection.connect(dsn)
         await self.connection.runQuery(SESSION + "; SELECT set_config('interactd.public_url', %s, false)", (public_url,))
 
     def close(self) -> None:
+        """The connection is gone, and serves no more work."""
         self.broken = True
         if self.connection.pollable() is not None:
             self.connection.close()
 
     async def run(self, steps: Sequence[Step], before: str = "") -> list[Row]:
+        """The rows of the last of these statements, sent in one trip behind `before`."""
         try:
             await self.prepare(steps)
             values = tuple(step.values[name] for step in steps for name in step.statement.names)
@@ -93,9 +96,11 @@ class Lane:
             raise failure from None if failure is not error else error.__cause__
 
     async def command(self, text: str) -> None:
+        """SQL without an answer is done."""
         await self.connection.runOperation(text)
 
     async def prepare(self, steps: Sequence[Step]) -> None:
+        """The statements are known to this connection."""
         new = {step.statement.name: step.statement for step in steps if step.statement.name not in self.prepared}
         if new:
             try:

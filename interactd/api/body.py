@@ -94,14 +94,24 @@ def read(row: type | Iterable[Field], value: Any, *, create: bool) -> Columns:
     return columns
 
 
+@define
+class _Into:
+    """An object that is being read."""
+
+    create: bool
+    prefix: str
+    faults: Faults
+    columns: Columns = field(factory=dict)
+
+
 def _object(fields: tuple[Field, ...], value: Mapping[str, Any], create: bool, prefix: str, faults: Faults) -> Columns:
     sent = _unaliased(fields, value)
     known = {f.key for f in fields}
     faults.unknown += [Fault(prefix + key, "is unknown") for key in sent if key not in known]
-    columns: Columns = {}
+    into = _Into(create, prefix, faults)
     for f in fields:
-        _attribute(f, sent, create, prefix, faults, columns)
-    return columns
+        _attribute(f, sent, into)
+    return into.columns
 
 
 def _unaliased(fields: tuple[Field, ...], value: Mapping[str, Any]) -> dict[str, Any]:
@@ -120,14 +130,14 @@ def _unaliased(fields: tuple[Field, ...], value: Mapping[str, Any]) -> dict[str,
     return sent
 
 
-def _attribute(f: Field, sent: Mapping[str, Any], create: bool, prefix: str, faults: Faults, columns: Columns) -> None:
-    if f.read is None or (f.create_only and not create) or (f.update_only and create):
+def _attribute(f: Field, sent: Mapping[str, Any], into: _Into) -> None:
+    if f.read is None or (f.create_only and not into.create) or (f.update_only and into.create):
         return
-    name, value = prefix + f.key, sent.get(f.key)
+    name, value, columns, faults = into.prefix + f.key, sent.get(f.key), into.columns, into.faults
     if value is None:
-        _absent(f, f.key in sent, create, name, faults, columns)
+        _absent(f, f.key in sent, name, into)
     elif value == "" and f.schema.get("type") == "string" and "enum" not in f.schema:
-        _empty(f, create, name, faults, columns)
+        _empty(f, name, into)
     elif f.row is not None:
         columns[f.name] = _items(f, value, name, faults) if f.schema["type"] == "array" else _part(f, value, name, faults)
     else:
@@ -137,8 +147,9 @@ def _attribute(f: Field, sent: Mapping[str, Any], create: bool, prefix: str, fau
             faults.wrong(name + wrong.attribute, wrong)
 
 
-def _absent(f: Field, sent: bool, create: bool, name: str, faults: Faults, columns: Columns) -> None:
-    if create:
+def _absent(f: Field, sent: bool, name: str, into: _Into) -> None:
+    columns, faults = into.columns, into.faults
+    if into.create:
         if f.required:
             faults.missing.append(Fault(name, "is missing"))
         elif f.default is not None:
@@ -155,11 +166,11 @@ def _absent(f: Field, sent: bool, create: bool, name: str, faults: Faults, colum
         faults.wrong(name, Wrong("must not be empty", 2002))
 
 
-def _empty(f: Field, create: bool, name: str, faults: Faults, columns: Columns) -> None:
-    if f.required or "minLength" in f.schema or not (f.blank or create):
-        faults.wrong(name, Wrong("must not be empty", 2002))
-    elif not create and f.clears is not None:
-        columns.update(f.clears)
+def _empty(f: Field, name: str, into: _Into) -> None:
+    if f.required or "minLength" in f.schema or not (f.blank or into.create):
+        into.faults.wrong(name, Wrong("must not be empty", 2002))
+    elif not into.create and f.clears is not None:
+        into.columns.update(f.clears)
 
 
 def _items(f: Field, value: Any, name: str, faults: Faults) -> list[Columns]:

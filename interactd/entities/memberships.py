@@ -1,7 +1,6 @@
 """Roles and groups of a user: add, remove, set (contract section 5, tables 96 and 97)."""
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from interactd.api.answer import Answer, plain
@@ -67,11 +66,12 @@ async def _groups(c: Context, ident: int) -> Answer:
     return await _written(c, ident, Step(GROUPS_THERE, {"id": ident, "groups": c.body}), Step(GROUPS_GO, given), Step(GROUPS_COME, given))
 
 
-def _calls(what: str, realm: int, run: Any, read: Callable[[Any], Any], item: dict[str, str], example: Any) -> tuple[Call, ...]:
-    return tuple(Call("POST", f"/v2/admin/users/:id/{what}", f"user.{what}.{cmd}", CUSTOMER_ADMIN, 11, realm, run, kind="user", cmd=cmd, read=read,
-                      body_schema={"type": "array", "items": item}, transact=Transact.WRITE, answer=ENTITY.row, example=example,
-                      summary=f"{cmd.capitalize()} {what} of a user") for cmd in CMDS)
+def _calls(what: str, realm: int, run: Any, **options: Any) -> tuple[Call, ...]:
+    return tuple(Call("POST", f"/v2/admin/users/:id/{what}", f"user.{what}.{cmd}", CUSTOMER_ADMIN, 11, realm, run, kind="user", cmd=cmd,
+                      transact=Transact.WRITE, answer=ENTITY.row, summary=f"{cmd.capitalize()} {what} of a user", **options) for cmd in CMDS)
 
 
-CALLS = (*_calls("roles", 702, _roles, role_names, {"type": "string"}, ["customer_admin"]),
-         *_calls("groups", 704, _groups, group_ids, {"type": "integer"}, [1, 3]))
+CALLS = (*_calls("roles", 702, _roles, read=role_names, body_schema={"type": "array", "items": {"type": "string", "enum": list(RANK)}},
+                 example=["customer_admin"], refuses=(NotFound("role", detail=3003),)),
+         *_calls("groups", 704, _groups, read=group_ids, body_schema={"type": "array", "items": {"type": "integer"}}, example=[1, 3],
+                 refuses=(NotFound("group", detail=3003),)))

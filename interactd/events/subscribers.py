@@ -207,6 +207,7 @@ def _country(code: str) -> Country | None:
 
 @lru_cache(maxsize=512)
 def plan_of(region: str) -> Plan | None:
+    """How numbers are dialled in a region (ISO 3166 code); None for one without numbers."""
     metadata = PhoneMetadata.metadata_for_region(region)
     if metadata is None or metadata.country_code is None:
         return None
