@@ -115,7 +115,8 @@ class LiveCase(ApiCase):
     async def stop(self) -> None:
         """Every socket is gone, at both ends."""
         for client in self.clients:
-            client.transport.abortConnection()
+            if not client.closed.called:
+                client.transport.abortConnection()
             await client.closed
         if self.live.running:
             await self.live.stopService()
