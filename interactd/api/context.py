@@ -67,6 +67,7 @@ class Context:
     db: Queries
     who: User | None = None
     trigger: TriggerDevice | None = None
+    on_behalf: int | None = None                      # whose data, where a switchboard acts on a colleague's
     token: str = field(default="", repr=False)
     announced: list[object] = field(factory=list)
 
@@ -79,6 +80,8 @@ class Context:
     @property
     def owner(self) -> int:
         """Whose data: the user's own, or the trigger device's owner's."""
+        if self.on_behalf is not None:
+            return self.on_behalf
         return self.user.id if self.trigger is None else self.trigger.user_id
 
     @property

@@ -146,8 +146,10 @@ class Entity:
 
 
 def actor(c: Context) -> int | None:
-    """Who acts: the user; nobody when it is a trigger device."""
-    return None if c.who is None else c.who.id
+    """Who acts: the user, or the owner of the trigger device."""
+    if c.who is not None:
+        return c.who.id
+    return None if c.trigger is None else c.trigger.user_id
 
 
 def text(body: Columns) -> str:

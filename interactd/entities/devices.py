@@ -16,6 +16,7 @@ from interactd.api.entity import text as body_text
 from interactd.api.fields import Columns, Field, Wrong, boolean, declare, ident, string, text
 from interactd.changes import DeviceMoved, Ended
 from interactd.db import Statement, Step
+from interactd.errors import Registered
 
 _HEX = re.compile(r"(?:[0-9a-fA-F]{2}){32,100}")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{43,134}={0,2}")
@@ -60,6 +61,8 @@ class Device:
     active: bool = boolean("active", True)
 
 
+# Registrations of one phone go one after the other, so that each sees who had it before.
+HOLD = Statement("devices_hold", "SELECT pg_advisory_xact_lock(hashtextextended(:token::text, 7))")
 ELSEWHERE = Statement("devices_elsewhere", "SELECT d.user_id FROM devices d WHERE d.apns_token = :token AND d.active AND d.user_id <> :owner")
 ROOM = Statement("devices_room", """
 SELECT refuse('IA400', 'a user has at most ' || :most::text || ' devices', '2004')
@@ -68,29 +71,36 @@ MOVES = Statement("devices_moves", """
 SELECT refuse('IA403', 'this device changed hands too often', '4004') WHERE EXISTS (
   SELECT 1 FROM device_moves m WHERE m.at > now() - interval '1 day'
   HAVING count(*) FILTER (WHERE m.user_id = :owner) >= 5 OR count(*) FILTER (WHERE m.token_hash = sha256(convert_to(:token, 'UTF8'))) >= 2)""")
-MOVED = Statement("devices_moved", """
+STATE = "json_strip_nulls(json_build_object('id', old.id, 'deviceId', old.device_id, 'decoded', old.decoded, 'name', old.name, 'active', {}))"
+MOVED = Statement("devices_moved", f"""
 WITH old AS (UPDATE devices d SET active = false WHERE d.apns_token = :token AND d.active AND d.user_id <> :owner RETURNING d.*),
   note AS (INSERT INTO device_moves (user_id, token_hash) SELECT :owner, sha256(convert_to(:token, 'UTF8')) FROM old),
+  past AS (DELETE FROM device_moves m WHERE m.at < now() - interval '1 day'),
   unsent AS (UPDATE deliveries v SET failed_at = now(), failed = 'moved', due_at = NULL FROM old
     WHERE v.user_id = old.user_id AND v.device_id = old.id AND v.failed_at IS NULL AND v.acked_at IS NULL AND v.pushed_at IS NULL)
-SELECT old.user_id, old.id, record(old.user_id, :actor::bigint, 'update', 'device', old.id, NULL,
-  json_build_object('id', old.id, 'deviceId', old.device_id, 'active', false)) FROM old""")
+SELECT old.user_id, old.id, number_of(old.user_id), record(old.user_id, :actor::bigint, 'update', 'device', old.id,
+  {STATE.format('true')}, {STATE.format('false')}) FROM old""")
+
+
+async def _leave(c: Context, token: str | None) -> None:
+    """Takes the counters; whoever had the phone before has it no more. Errors: 403 when that happened too often."""
+    given = {"owner": c.owner, "token": token}
+    owners = [row[0] for row in await c.script(Step(HOLD, {"token": token}), Step(ELSEWHERE, given))] if token else []
+    await c.take(c.owner, *owners)
+    if not owners:
+        return
+    for owner, old, seq, _ in await c.script(Step(MOVES, given), Step(MOVED, {**given, "actor": actor(c)})):
+        c.announce(Ended(owner, (), (old,)))
+        c.announce(DeviceMoved(owner, old))
+        c.changed(owner, seq, "update", "device", old)
 
 
 async def _create(c: Context) -> Answer:
     """Register a device; a phone that changed hands leaves its former owner's account."""
     c.body["session_id"] = c.user.session_id
-    token, before = c.body["apns_token"], []
-    owners = [row[0] for row in await c.rows(ELSEWHERE, token=token, owner=c.owner)] if token else []
-    await c.take(c.owner, *owners)
-    if owners:
-        await c.rows(MOVES, owner=c.owner, token=token)
-        before = await c.rows(MOVED, owner=c.owner, token=token, actor=actor(c))
+    await _leave(c, c.body["apns_token"])
     shown, ident, seq, _ = (await c.script(Step(ROOM, {"owner": c.owner, "most": c.config.limits.devices}),
                                            ENTITY.step(c, ENTITY.insert, body=body_text(c.body)), ENTITY.telling(c, "insert")))[0]
-    for owner, old, _ in before:
-        c.announce(Ended(owner, (), (old,)))
-        c.announce(DeviceMoved(owner, old))
     c.changed(c.owner, seq, "insert", "device", ident)
     return created(shown)
 
@@ -111,5 +121,6 @@ async def _delete(c: Context, ident: int) -> Answer:
 
 
 ENTITY = Entity(Device, table="devices", kind="device", activity="device", path="/v2/devices", realm=600, given=("session_id",), numbered=False)
-CALLS = (*ENTITY.calls("put", run=_create, transact=Transact.WRITE), *ENTITY.calls("list"), *ENTITY.calls("post", run=_change),
-         *ENTITY.calls("delete", run=_delete))
+KNOWN = Registered("the device is registered already")
+CALLS = (*ENTITY.calls("put", run=_create, transact=Transact.WRITE, refuses=(KNOWN,)), *ENTITY.calls("list"),
+         *ENTITY.calls("post", run=_change, refuses=(Registered("the device is active with another registration"),)), *ENTITY.calls("delete", run=_delete))

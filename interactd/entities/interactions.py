@@ -4,7 +4,7 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
-from attrs import evolve, frozen
+from attrs import frozen
 
 from interactd.api.answer import Answer, updated
 from interactd.api.call import USER_OR_TRIGGER
@@ -12,7 +12,7 @@ from interactd.api.context import Context
 from interactd.api.entity import Entity
 from interactd.api.fields import Columns, Field, Wrong, choice, declare, ident, identity, integer, items, moment, reference, text
 from interactd.db import Statement, Step
-from interactd.errors import Fault, Invalid
+from interactd.errors import Fault, Invalid, NotFound
 
 TYPES = tuple(f"{kind}-{way}" for kind in ("call", "email", "im", "sms") for way in ("incoming", "outgoing"))
 _NAMED = """(SELECT json_build_object('id', c.id, 'displayName', c.display_name) FROM contacts c
@@ -107,13 +107,12 @@ async def _change(c: Context, ident: int) -> Answer:
     other = sorted(c.body.keys() - {"duration", "status"})
     if other:
         raise Invalid("a trigger device may only say duration and status", detail=2005)
-    own = c.trigger.user_id
-    (owner,) = await c.one(MADE_BY, id=ident, device=c.trigger.id)
-    c.trigger = evolve(c.trigger, user_id=owner)
+    (c.on_behalf,) = await c.one(MADE_BY, id=ident, device=c.trigger.id)
     answer = await ENTITY.change(c, ident)
-    return answer if owner == own else updated((await c.one(ROUTED, id=ident, owner=owner))[0])
+    return answer if c.owner == c.trigger.user_id else updated((await c.one(ROUTED, id=ident, owner=c.owner))[0])
 
 
 ENTITY = Entity(Interaction, table="interactions", kind="interaction", activity="interaction", path="/v2/interactions", realm=900,
                 json="interaction_json({t})", order="-t.sort_time", synced=True, before=_before, after=_after)
-CALLS = (*ENTITY.calls("list", "get"), *ENTITY.calls("post", run=_change, may=USER_OR_TRIGGER))
+REFERS = tuple(NotFound(kind, detail=3003) for kind in ("organization", "person", "basicinfo"))
+CALLS = (*ENTITY.calls("list", "get"), *ENTITY.calls("post", run=_change, may=USER_OR_TRIGGER, refuses=REFERS))

@@ -8,13 +8,13 @@ import orjson
 from attrs import frozen
 
 from interactd.api.answer import Answer, created, updated, value
-from interactd.api.call import PAGING, TRIGGER_APP, Param
+from interactd.api.call import PAGING, TRIGGER_APP, USER, Param
 from interactd.api.context import Context, taking
 from interactd.api.entity import Entity
-from interactd.api.fields import Columns, boolean, ident, string, text
+from interactd.api.fields import Columns, boolean, ident, server, string, text
 from interactd.auth.triggerkeys import NewToken
 from interactd.db import Statement, Step
-from interactd.errors import Forbidden
+from interactd.errors import Forbidden, Registered
 
 
 @frozen
@@ -24,7 +24,8 @@ class TriggerDevice:
     id: int = ident()
     device_id: str = text("device_id", 200, required=True, create_only=True)
     switchboard: bool = boolean("switchboard", create_only=True)
-    active: bool = boolean("active", True)
+    active: bool = server("active", {"type": "boolean"})
+    trigger_token: str = server("", {"type": "string"}, "NULL::text")      # told by the calls that make one, never kept
 
 
 def reach(c: Context) -> Mapping[str, Any]:
@@ -33,7 +34,7 @@ def reach(c: Context) -> Mapping[str, Any]:
 
 
 async def _check(c: Context, body: Columns, ident: int | None) -> None:
-    if body.get("switchboard") and c.rank < 1:
+    if body.get("switchboard") and ("customer_admin" not in c.user.roles or c.user.company_id is None):
         raise Forbidden("a switchboard takes the role customer_admin")
 
 
@@ -49,7 +50,7 @@ ROOM = Statement("trigger_devices_room", """
 SELECT refuse('IA400', 'a user has at most ' || :most::text || ' trigger devices', '2004')
 WHERE (SELECT count(*) FROM trigger_devices WHERE user_id = :owner) >= :most::int""")
 RENEWED = Statement("trigger_devices_renewed", """
-UPDATE trigger_devices SET salt = :salt::bytea, key_id = :key_id, token_hash = :token_hash::bytea WHERE id = kept('id')::bigint""")
+UPDATE trigger_devices SET salt = :salt::bytea, key_id = :key_id, token_hash = :token_hash::bytea, active = true WHERE id = kept('id')::bigint""")
 OF_DEVICE = Statement("trigger_devices_of_device", """
 SELECT t.salt, t.key_id FROM trigger_devices t WHERE t.user_id = :owner AND t.device_id = :device_id
   AND (:session::bigint IS NULL OR t.session_id = :session)""")
@@ -75,7 +76,7 @@ async def _read(c: Context) -> Answer:
 
 
 async def _renew(c: Context, ident: int) -> Answer:
-    """A new token; the old one is good no more."""
+    """A new token, with which the device is active again; the old one is good no more."""
     made = c.app.trigger_keys.new()
     secret = {"key_id": made.key_id, "salt": made.salt, "token_hash": made.token_hash}
     steps = (taking(c.owner), ENTITY.remembering(c, ident), Step(RENEWED, secret), ENTITY.telling(c, "update"))
@@ -86,5 +87,7 @@ ENTITY = Entity(TriggerDevice, table="trigger_devices", kind="device", activity=
                 may=TRIGGER_APP, visible="t.user_id = :owner AND (:session::bigint IS NULL OR t.session_id = :session)", scope=reach,
                 given=("key_id", "salt", "token_hash", "session_id"), numbered=False)
 DEVICE_ID = Param("deviceId", lambda said: string(said, 200), {"type": "string", "maxLength": 200})
-CALLS = (*ENTITY.calls("put", run=_create), *ENTITY.calls("list", run=_read, query=(DEVICE_ID, *PAGING)), *ENTITY.calls("delete"),
-         ENTITY.call("POST", "/v2/triggerDevices/:id", "renew", run=_renew, cmd="renew", wrapped="entity", summary="Renew a trigger device's token"))
+KNOWN = Registered("the device is registered already")
+CALLS = (*ENTITY.calls("put", run=_create, refuses=(KNOWN,)), *ENTITY.calls("list", run=_read, query=(DEVICE_ID, *PAGING)), 
+         *ENTITY.calls("delete", may=USER),
+         ENTITY.call("POST", "/v2/triggerDevices/:id", "renew", run=_renew, may=USER, cmd="renew", wrapped="entity", summary="Renew a trigger device's token"))

@@ -14,7 +14,7 @@ from interactd.api.context import Context
 from interactd.api.fields import Columns
 from interactd.api.pipeline import said
 from interactd.entities.interactions import ENTITY, Interaction, check_systems
-from interactd.errors import ApiError, Conflict, Invalid, Missing, TooMany
+from interactd.errors import ApiError, Conflict, Invalid, TooMany
 from interactd.events.event import Event, Outcome
 
 MOST = 500
@@ -33,7 +33,7 @@ def read(body: Any) -> Read:
     """One event, or an array of up to 500; the elements of an array are judged one by one."""
     if isinstance(body, list):
         if not body:
-            raise Missing("there is no event in the array")
+            raise Invalid("there is no event in the array", detail=2002)
         if len(body) > MOST:
             raise Invalid(f"an array holds at most {MOST} events", detail=2004)
         return Read([_judged(one) for one in body], [_hash(one) for one in body], False)
@@ -83,8 +83,9 @@ def _one(outcome: Outcome) -> Answer:
 def _many(c: Context, outcomes: list[Outcome]) -> Answer:
     good = [o for o in outcomes if o.error is None]
     status = 201 if good else outcomes[0].status
+    wait = None if good or outcomes[0].error is None else outcomes[0].error.retry_after
     entities = ",".join(_element(c, o) for o in outcomes)
-    return Answer(status, f'{{"code":{status},"entities":[{entities}]}}'.encode())
+    return Answer(status, f'{{"code":{status},"entities":[{entities}]}}'.encode(), {} if wait is None else {"Retry-After": str(max(1, wait))})
 
 
 def _element(c: Context, outcome: Outcome) -> str:
