@@ -9,7 +9,7 @@ from interactd.auth.tokens import digest
 from interactd.auth.user import User
 from interactd.config import Auth
 from interactd.db import Statement
-from interactd.errors import Forbidden, TooMany, Unauthenticated
+from interactd.errors import Forbidden, TooMany, Unauthenticated, Unavailable
 from tests.auth_case import ADDRESS, CHEAP, PASSWORD, AuthCase
 
 OTHER_COST = Auth(argon2_memory_kib=64, argon2_time_cost=2)
@@ -113,6 +113,19 @@ class WrongTests(AuthCase):
         self.assertEqual(self.hasher.verified, [])
         self.clock.advance(600)
         await self.login()
+
+    async def test_the_right_password_of_an_inactive_account_counts_as_a_failure(self) -> None:
+        self.user(active=False)
+        for _ in range(10):
+            await self.refused(self.login(), Unauthenticated, 5003)
+        await self.refused(self.login(), TooMany, 2004)
+
+    async def test_an_address_over_its_limit_does_not_reach_the_database(self) -> None:
+        for number in range(10):
+            await self.refused(self.login(f"user{number}@example.com"), Unauthenticated, 5003)
+        self.db.stopService()
+        await self.refused(self.login("nobody@example.com"), TooMany, 2004)
+        await self.refused(self.login("nobody@example.com", address="192.0.2.9"), Unavailable, 1001)
 
     async def test_failed_logins_at_once_can_not_pass_the_limit(self) -> None:
         self.user()
