@@ -111,6 +111,7 @@ class RefusedTests(IntakeCase):
             {"external_systems": [{"system_id": "x", "entity_id": "\0"}]})]
         for outcome in await gatherResults(bad):
             self.assertEqual(outcome.status, 400)
+        self.assertEqual(self.entity(await self.put(ann, status="\\u0000"))["status"], "\\u0000")
         self.assertEqual((await good).status, 201)
 
     async def test_long_keys_are_keys(self) -> None:

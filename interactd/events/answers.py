@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from typing import NamedTuple
 
 from attrs import field, frozen
 
@@ -31,8 +32,7 @@ class Sorted:
             parcel.answer.callback(outcome)
 
 
-@frozen
-class Answer:
+class Answer(NamedTuple):
     """A row of the SQL type intake_answer."""
 
     n: int
@@ -56,7 +56,7 @@ def sort(parcels: Sequence[Parcel], rows: Rows, hints: Hints) -> Sorted:
     """The rows of one committed batch, and the hints learnt from them."""
     result = Sorted()
     for row in rows:
-        answer = Answer(*row)
+        answer = Answer._make(row)
         parcel = parcels[answer.n]
         if answer.outcome == "stored":
             _stored(result, parcel, answer)

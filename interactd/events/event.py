@@ -9,8 +9,9 @@ from attrs import field, frozen
 
 from interactd.errors import ApiError, Invalid
 
-_INT4 = 1 << 31
-_INT8 = 1 << 63
+_BOUNDS = (("time", 1 << 63), ("sent_at", 1 << 63), ("duration", 1 << 31))
+_NUL = b"\\u0000"
+_BACKSLASH = rb"\\"
 _SHOWN = {"type": "type", "data": "data", "time": "time", "receiver_id": "receiverId", "duration": "duration", "status": "status",
           "custom_tags": "customTags"}
 _SHOWN_SYSTEM = {"system_id": "systemId", "thread_id": "threadId", "entity_id": "entityId"}
@@ -63,19 +64,13 @@ def _as_sent(values: Mapping[str, Any]) -> dict[str, Any]:
 def unstorable(event: Event) -> ApiError | None:
     """The error of an event that would fail the whole batch it is in: NUL, half a character, a number out of range."""
     values = event.values
-    for name, bound in (("time", _INT8), ("sent_at", _INT8), ("duration", _INT4)):
+    for name, bound in _BOUNDS:
         if not -bound <= (values.get(name) or 0) < bound:
             return Invalid(f"{name} is out of range", detail=2004)
-    texts = [value for value in values.values() if isinstance(value, str)]
-    texts += [value for system in values.get("external_systems") or () for value in system.values() if value]
-    if any("\0" in text or not text.isascii() and _torn(text) for text in texts):
+    try:
+        text = orjson.dumps(dict(values))      # refuses half a character
+    except orjson.JSONEncodeError:
+        text = _NUL
+    if _NUL in text.replace(_BACKSLASH, b""):
         return Invalid("a text holds a character that can not be stored")
     return None
-
-
-def _torn(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return True
-    return False

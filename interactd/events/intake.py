@@ -36,7 +36,12 @@ class Intake(service.Service):
 
     async def put(self, event: Event) -> Outcome:
         """The outcome of one event: stored, known already, or an error."""
-        return (await self.put_array((event,)))[0]
+        parcel = sealed(event)
+        error = unstorable(event) or self._refusal((parcel,))
+        if error is not None:
+            return failed(error)
+        self._dispatch.add((parcel,))
+        return await parcel.answer
 
     async def put_array(self, events: Sequence[Event]) -> list[Outcome]:
         """The outcomes of events of one token, in order; all refused where the token's or the user's share is used up."""

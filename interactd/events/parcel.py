@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from functools import lru_cache
 from hashlib import blake2b, sha256
 from typing import Any
 
@@ -14,6 +15,7 @@ from interactd.events.event import Event, Outcome
 from interactd.events.hints import Hint
 from interactd.events.numbers import Canonical, canonical, event_kind, version
 
+_version = lru_cache(maxsize=4096)(version)
 _KEPT = ("type", "data", "time", "receiver_id", "duration", "status", "custom_tags", "sent_at")
 
 
@@ -58,7 +60,7 @@ def addressed(parcel: Parcel, hint: Hint, target: int, numbers: Numbers) -> dict
     kind = event_kind(values["type"])
     form = canonical(kind, values.get("data"), region, area_code)
     if form is not None:
-        sent.update(canon=form.canon, ext=form.ext, nsn=form.nsn, tail=form.tail, canon_version=version(region, area_code),
+        sent.update(canon=form.canon, ext=form.ext, nsn=form.nsn, tail=form.tail, canon_version=_version(region, area_code),
                     kind="mobile" if form.mobile else kind)
     if values.get("external_systems"):
         sent["systems"] = values["external_systems"]

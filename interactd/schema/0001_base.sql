@@ -370,8 +370,7 @@ CREATE TABLE interactions (
   FOREIGN KEY (user_id, organization_id) REFERENCES contacts (user_id, id) ON DELETE SET NULL (organization_id)
 );
 CREATE INDEX interactions_order ON interactions (user_id, (-sort_time), id);
-CREATE INDEX interactions_seq ON interactions (user_id, seq);
-CREATE INDEX interactions_created ON interactions (user_id, created_seq);
+CREATE INDEX interactions_seq ON interactions (user_id, seq);        -- created_seq is never above seq: no index of its own
 CREATE INDEX interactions_person ON interactions (user_id, person_id) WHERE person_id IS NOT NULL;
 CREATE INDEX interactions_organization ON interactions (user_id, organization_id) WHERE organization_id IS NOT NULL;
 CREATE INDEX interactions_basic_info ON interactions (user_id, basic_info_id) WHERE basic_info_id IS NOT NULL;
@@ -396,7 +395,7 @@ CREATE TABLE event_keys (            -- what makes a repeated event known (contr
   PRIMARY KEY (key, user_id),        -- an Idempotency-Key is looked up whoever the switchboard's event went to
   FOREIGN KEY (user_id, interaction_id) REFERENCES interactions (user_id, id) ON DELETE SET NULL (interaction_id)
 );
-CREATE INDEX event_keys_at ON event_keys (at);
+CREATE INDEX event_keys_at ON event_keys USING brin (at);
 CREATE INDEX event_keys_interaction ON event_keys (user_id, interaction_id);
 
 CREATE TABLE deliveries (            -- one row per event and receiving device: what happened to it

@@ -80,14 +80,14 @@ $$;
 -- One contact in a notification. `organization`: the one found with a person; else the person's only one.
 CREATE FUNCTION match_json(owner bigint, b intake_candidate, organization bigint, reason text) RETURNS json
 LANGUAGE plpgsql STABLE AS $$
-DECLARE picture text; organizations text[] := ARRAY[b.name];
+DECLARE picture text; organizations text[];
 BEGIN
-  IF b.contact_type = 'person' THEN
-    organizations := ARRAY(SELECT o.display_name FROM contact_links l JOIN contacts o ON o.user_id = l.user_id AND o.id = l.organization_id
-      WHERE l.user_id = owner AND l.person_id = b.contact AND l.organization_id = coalesce(organization, l.organization_id) LIMIT 2);
-  END IF;
-  SELECT current_setting('interactd.public_url', true) || '/v2/pictures/' || p.id || '/image?k=' || p.key INTO picture
-    FROM pictures p WHERE p.user_id = owner AND p.contact_id = b.contact AND p.is_default;
+  SELECT CASE b.contact_type WHEN 'organization' THEN ARRAY[b.name] ELSE ARRAY(
+      SELECT o.display_name FROM contact_links l JOIN contacts o ON o.user_id = l.user_id AND o.id = l.organization_id
+      WHERE l.user_id = owner AND l.person_id = b.contact AND l.organization_id = coalesce(organization, l.organization_id) LIMIT 2) END,
+    (SELECT current_setting('interactd.public_url', true) || '/v2/pictures/' || p.id || '/image?k=' || p.key
+      FROM pictures p WHERE p.user_id = owner AND p.contact_id = b.contact AND p.is_default)
+    INTO organizations, picture;
   RETURN json_build_object('contactId', b.contact, 'contactName', b.name, 'contactType', b.contact_type, 'basicInfoId', b.info,
     'basicInfoType', b.type, 'organizationName', CASE WHEN cardinality(organizations) = 1 THEN organizations[1] END, 'picture', picture,
     'reason', reason);
@@ -107,9 +107,11 @@ BEGIN
       organizations := organizations || b.contact;
     END IF;
   END LOOP;
-  IF cardinality(organizations) > (person.contact IS NULL)::int AND cardinality(organizations) <> (
-      SELECT count(*) FROM contact_links l WHERE l.user_id = owner AND l.person_id = person.contact AND l.organization_id = ANY (organizations)) THEN
-    RETURN NULL;
+  IF cardinality(organizations) > (person.contact IS NULL)::int THEN
+    IF cardinality(organizations) <> (
+        SELECT count(*) FROM contact_links l WHERE l.user_id = owner AND l.person_id = person.contact AND l.organization_id = ANY (organizations)) THEN
+      RETURN NULL;
+    END IF;
   END IF;
   IF cardinality(organizations) <> 1 THEN organization := NULL; END IF;
   b := CASE WHEN person.contact IS NULL THEN organization ELSE person END;
@@ -160,12 +162,12 @@ END $$;
 
 -- The rules of contract 6.4, in order.
 CREATE FUNCTION match_of(owner bigint, s intake_source, e intake_event) RETURNS intake_match LANGUAGE plpgsql STABLE AS $$
-DECLARE m intake_match; b intake_candidate; candidates intake_candidate[]; exact intake_candidate[]; unassigned bigint; own boolean;
+DECLARE m intake_match; b intake_candidate; candidates intake_candidate[]; exact intake_candidate[]; unassigned bigint; own boolean := false;
 BEGIN
   candidates := ARRAY(SELECT ROW(o.id, o.type, o.excluded, o.canon = e.canon AND o.ext = e.ext, c.id, c.contact_type, c.display_name, c.oneself,
       c.shared_by <> owner)::intake_candidate
     FROM basic_infos o LEFT JOIN contacts c ON c.user_id = o.user_id AND c.id = o.contact_id WHERE o.user_id = owner AND o.tail = e.tail);
-  own := s.lines AND EXISTS (SELECT 1 FROM company_lines q WHERE q.company_id = s.company AND q.canon = e.canon AND q.ext = e.ext);
+  IF s.lines THEN own := EXISTS (SELECT 1 FROM company_lines q WHERE q.company_id = s.company AND q.canon = e.canon AND q.ext = e.ext); END IF;
   FOREACH b IN ARRAY candidates LOOP
     IF b.exact THEN
       IF b.excluded THEN m.excluded := true; RETURN m; END IF;
