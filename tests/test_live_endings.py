@@ -2,10 +2,14 @@
 from __future__ import annotations
 
 import orjson
+from twisted.internet import reactor
 
+from interactd.auth.sessions import Sessions
 from interactd.changes import Ended, Notice
+from interactd.db import Database
 from interactd.live.crowd import GRACE
 from interactd.live.registry import Registry
+from interactd.live.service import Live
 from interactd.live.session import Entry, Plain
 from tests.live_case import Client, LiveCase
 
@@ -87,6 +91,19 @@ class Ends(LiveCase):
         self.assertEqual((await self.post(f"/v2/devices/{tablet}", self.me, {"active": False})).status, 200)
         self.assertEqual(await self.ended(clients[1]), 4403)
 
+    async def test_a_phone_that_changed_hands(self) -> None:
+        """Its former owner's socket on it closes; the others hear of it, those of the seed's form excepted."""
+        token = "ab" * 32
+        self.device(self.me, "new")
+        registered = await self.put("/v2/devices", self.me, {"deviceId": token})
+        old, plain = await self.listen(device=token), await self.listen()
+        new = await self.connect(f"?deviceId=new&authToken={self.me.token}", protocols=("interactd.1",))
+        await self.put("/v2/devices", self.person("other@example.org"), {"deviceId": token})
+        self.assertEqual(await self.ended(old), 4403)
+        self.assertEqual(await new.next(), {"deviceMoved": registered.entity["id"]})
+        await plain.settled()
+        self.assertEqual(list(plain.messages), [])
+
     async def test_another_users_end_is_not_ours(self) -> None:
         """Not even with our numbers in it."""
         client = await self.listen()
@@ -111,12 +128,23 @@ class Ends(LiveCase):
         self.assertEqual(self.sql("SELECT used_at > now() - interval '1 minute' FROM sessions WHERE user_id = %s", self.me.id), [(True,)])
 
     async def test_the_database_is_away(self) -> None:
-        """Nobody is closed for what can not be asked."""
-        client = await self.listen()
-        self.parts.app.database.stopService()
+        """Nobody is closed for what can not be asked, and the marks are kept until they can be written."""
+        app, away = self.parts.app, Database(reactor, self.dsn)
+        sessions = Sessions(away, app.hub, app.credentials, app.config, self.clock.seconds)
+        self.live = Live(away, app.hub, sessions, self.config.live, self.clock)
+        self.live.startService()
+        entry = Entry(self.me.id, 1, self.phone, 0, None, False)
+        ended: list[int] = []
+        line = type("Line", (), {"stalled": False, "end": lambda _, code, reason: ended.append(code)})()
+        self.live.registry.add(Plain(line, entry, self.live.ledger))
+        notice = self.event(self.me, self.phone)
+        self.live.ledger.sent(notice.interaction_id, entry)
         self.clock.advance(5)
-        await client.settled()
-        self.assertIsNone(client.code)
+        self.assertEqual((ended, self.marks(notice)), ([], (False, False)))
+        await away.open()
+        self.addCleanup(away.stopService)
+        await self.live.ledger.flush()
+        self.assertEqual((ended, self.marks(notice)), ([], (True, False)))
 
 
 class Pings(LiveCase):

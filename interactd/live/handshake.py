@@ -18,7 +18,8 @@ from interactd.db import Statement, one
 from interactd.entities.devices import canonical
 from interactd.errors import Forbidden, Invalid, Missing, Unauthenticated, UpgradeRequired
 from interactd.live.session import Entry, form_of
-from interactd.live.websocket import ACTION, REALM, Socket, resource
+from interactd.live.websocket import Socket, resource
+from interactd.live.wire import ACTION, REALM
 
 SUBPROTOCOL = "interactd.1"
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from twisted.logger import Logger
 
 from interactd import metrics
-from interactd.changes import Notice
+from interactd.changes import DeviceMoved, Notice
 from interactd.config import Live as Settings
 from interactd.db import Database, Row, Statement
 from interactd.errors import Unavailable
@@ -62,6 +62,11 @@ class Notifier:
                 frames[form] = form.encoded(notice)
             session.notify(notice.interaction_id, frames[form])
             metrics.NOTICES.inc()
+
+    def moved(self, event: DeviceMoved) -> None:
+        """A phone changed hands: all sockets of its former owner hear of it."""
+        for session in tuple(self._registry.of(event.user_id).values()):
+            session.device_moved(event.device_id)
 
     async def sweep(self, sessions: Iterable[Session]) -> None:
         """Deliveries of the last day that were stored but not sent go to those of these sessions that take them."""

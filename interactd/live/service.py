@@ -11,7 +11,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from interactd.auth.sessions import Sessions
-from interactd.changes import Ended, Hub, Notice
+from interactd.changes import DeviceMoved, Ended, Hub, Notice
 from interactd.config import Live as Settings
 from interactd.db import Database
 from interactd.errors import ApiError
@@ -23,7 +23,8 @@ from interactd.live.notify import Notifier
 from interactd.live.registry import Registry
 from interactd.live.session import Entry
 from interactd.live.standing import fallen
-from interactd.live.websocket import Socket, factory, without_debug_texts
+from interactd.live.websocket import Socket
+from interactd.live.wire import factory, without_debug_texts
 
 TICK = 1.0              # seconds between two looks at the sockets' due times
 
@@ -54,7 +55,8 @@ class Live(Service):
     def startService(self) -> None:
         """From now on events are told and sockets looked after."""
         Service.startService(self)
-        self._subscribed = [self._hub.subscribe(Notice, self.notifier.tell), self._hub.subscribe(Ended, self._ended)]
+        self._subscribed = [self._hub.subscribe(Notice, self.notifier.tell), self._hub.subscribe(DeviceMoved, self.notifier.moved),
+                            self._hub.subscribe(Ended, self._ended)]
         for every, act in ((TICK, lambda: self.sockets.look(self.now())), (self.config.sweep_every, lambda: self._work(self._swept()))):
             loop = LoopingCall(act)
             loop.clock = self._clock

@@ -93,6 +93,9 @@ class Session:
     def received(self, message: bytes) -> None:
         """A client's message: the seed knows none, so nothing comes of it."""
 
+    def device_moved(self, device_id: int) -> None:
+        """A phone of the user changed hands: nothing that the seed would say."""
+
     def restarting(self, after: int) -> None:
         """The daemon stops, and the client should come again in `after` ms: a plain socket reads it in the close frame only."""
 
@@ -109,6 +112,10 @@ class Numbered(Session):
     __slots__ = ()
     subprotocol = "interactd.1"
     all_types = True
+
+    def device_moved(self, device_id: int) -> None:
+        """Which device is inactive now (contract section 4, device)."""
+        self.line.write(frame(orjson.dumps({"deviceMoved": device_id})))
 
     def restarting(self, after: int) -> None:
         """The message before the close frame."""

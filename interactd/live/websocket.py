@@ -1,54 +1,25 @@
-"""A WebSocket over Autobahn: bounded in what the client may send, and in what may wait for a client that reads slowly."""
+"""One client's WebSocket, from the handshake to the end."""
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
-import autobahn.twisted.websocket
-import autobahn.websocket.protocol
-import orjson
 from attrs import frozen
 from autobahn.twisted.resource import WebSocketResource
-from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
 from twisted.logger import Logger
 
 from interactd import metrics
-from interactd.errors import Invalid
-from interactd.live.allowance import Allowance
 from interactd.live.closing import Close
 from interactd.live.crowd import GRACE, come_again
 from interactd.live.frames import PONG, frame
 from interactd.live.outlet import Outlet
 from interactd.live.session import Entry, Session
+from interactd.live.wire import Wire
 
 if TYPE_CHECKING:
     from interactd.live.service import Live
 
-ACTION, REALM = 19, 60  # of the call (contract section 3)
-
 Authenticate = Callable[[bytes], Coroutine[Any, Any, Entry]]
-
-
-class Silence:
-    """Autobahn's own logger would write the request with its token, and an attack would fill the log."""
-
-    def __getattr__(self, level: str) -> Callable[..., None]:
-        return lambda *_, **__: None
-
-
-def without_debug_texts() -> None:
-    """Autobahn formats the texts of its debug messages on each call, even for a logger that drops them: leave that out."""
-    for module in (autobahn.twisted.websocket, autobahn.websocket.protocol):
-        for name in ("hlval", "hltype", "hlid", "pformat"):
-            if hasattr(module, name):
-                setattr(module, name, lambda said, *_, **__: said)
-
-
-def factory() -> WebSocketServerFactory:
-    """What all sockets have in common: no compression (90 KB a socket), no timer of Autobahn's own."""
-    made = WebSocketServerFactory(server="interactd")
-    made.setProtocolOptions(failByDrop=False, openHandshakeTimeout=0, closeHandshakeTimeout=0, allowNullOrigin=True, versions=[13])
-    return made
 
 
 @frozen
@@ -66,30 +37,15 @@ def resource(socket: Socket) -> WebSocketResource:
     return WebSocketResource(_Ready(socket))
 
 
-class Protocol(WebSocketServerProtocol):
-    """Autobahn's protocol, with its refusals in our form and its log silent."""
-
-    log = Silence()
-
-    def sendHttpErrorResponse(self, code: int, reason: str, responseHeaders: Any = None) -> None:
-        """A handshake that Autobahn refuses."""
-        body = orjson.dumps({"code": code, "error": Invalid("").code(ACTION, REALM), "devmsg": reason})
-        lines = [f"HTTP/1.1 {code} Refused", "Content-Type: application/json; charset=utf-8", f"Content-Length: {len(body)}",
-                 "Connection: close", *(f"{name}: {said}" for name, said in responseHeaders or ())]
-        self.sendData("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
-
-
-class Socket(Protocol):
+class Socket(Wire):
     """One connection; `session` is there once it is authenticated, by `entry` before the upgrade or by its first message."""
 
-    transport: Any
     failures = Logger()
 
     def __init__(self, live: Live, form: type[Session], address: str, entry: Entry | None, authenticate: Authenticate | None = None) -> None:
-        super().__init__()
+        super().__init__(live.config, live.now)
         self.live = live
         self.factory = live.factory
-        self.maxMessagePayloadSize = live.config.message_bytes
         self.form = form
         self.address = address
         self.entry = entry
@@ -98,7 +54,6 @@ class Socket(Protocol):
         self.early: list[bytes] = []                # messages that came while the first one was being understood
         self.due = 0.0                              # when `look` has something to do
         self.out = Outlet(live.config.backlog_bytes, live.now, self._handed, self._flow)
-        self._allowance = Allowance(live.config.messages_per_second, live.now())
         self._asked = False                         # whether a ping is unanswered
         self._ending = False
 
@@ -166,11 +121,6 @@ class Socket(Protocol):
             self.failures.failure("a socket could not be opened")
             self.transport.abortConnection()
 
-    def onMessageFrameBegin(self, length: int) -> None:
-        """Every frame of a message counts, so that empty ones are not free."""
-        super().onMessageFrameBegin(length)
-        self._count()
-
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         if self.state != self.STATE_OPEN:
             return
@@ -182,7 +132,7 @@ class Socket(Protocol):
             self.live.introduced(self, payload)
 
     def onPing(self, payload: bytes) -> None:
-        self._count()
+        self.count()
         if not self.stalled:
             self.write(frame(payload, PONG))
 
@@ -191,18 +141,6 @@ class Socket(Protocol):
             if self._asked:
                 self._asked, self.due = False, self.live.now() + self.live.config.ping_every
             self.session.ponged(payload)
-
-    def _max_message_size_exceeded(self, msg_size: int, max_msg_size: int, reason: str) -> None:
-        self._too_much("the message is too long")
-
-    def _count(self) -> None:
-        if not self._allowance.take(self.live.now()):
-            self._too_much("too many messages")
-
-    def _too_much(self, reason: str) -> None:
-        if self.state == self.STATE_OPEN:
-            self.failedByMe = True      # Autobahn then keeps nothing of what still comes
-            self.end(Close.PROTOCOL, reason)
 
     def _handed(self, delivery: int) -> None:
         if self.session is not None:
