@@ -3,7 +3,7 @@
 from attrs import frozen
 
 from interactd.changes import Ended
-from interactd.db import Statement, Step, Transaction, one
+from interactd.db import Queries, Statement, Step, one
 
 RAISE_AUTH_VERSION = Statement("raise_auth_version", """
 UPDATE users SET auth_version = auth_version + 1 WHERE id = :user_id""")
@@ -44,7 +44,7 @@ class Ending:
     trigger_devices: tuple[int, ...] = ()
 
 
-async def end_sessions(tx: Transaction, user_id: int, keep: int | None = None, deactivate_devices: bool = True) -> Ending:
+async def end_sessions(tx: Queries, user_id: int, keep: int | None = None, deactivate_devices: bool = True) -> Ending:
     """End all the user's sessions but `keep`, with the devices they registered, and drop what is queued for inactive devices.
 
     The transaction has taken the user's counter before; a user made inactive before loses all that is queued.

@@ -140,7 +140,7 @@ async def _change(c: Context, ident: int) -> Answer:
 
 async def ended(c: Context, user_id: int, keep: int | None = None) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """All the user's sessions but `keep` end; which devices and trigger devices became inactive."""
-    ending = await end_sessions(c.db, user_id, keep)  # type: ignore[arg-type]
+    ending = await end_sessions(c.db, user_id, keep)
     c.announce(ending.event)
     return ending.devices, ending.trigger_devices
 

@@ -34,7 +34,7 @@ async def wipe(c: Context, user_id: int) -> None:
     await c.script(Step(HOLD, {"user_id": user_id}))
     if not set(owners) >= {row[0] for row in await c.rows(CONCERNED, user_id=user_id)}:
         raise Retriable("a task was assigned meanwhile")
-    ending = await end_sessions(c.db, user_id)  # type: ignore[arg-type]
+    ending = await end_sessions(c.db, user_id)
     await c.script(Step(TASKS_RETURN, {"user_id": user_id}), Step(TASKS_LEAVE, {"user_id": user_id}),
                    *(Step(gone, {"user_id": user_id}) for gone in GONE))
     c.announce(ending.event)
