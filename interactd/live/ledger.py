@@ -22,14 +22,17 @@ AGAIN_AFTER = 1.0       # seconds until a failed write is tried again
 MOST = 1000             # marks in one statement
 KEPT = 200_000          # marks kept while the database is away; the oldest are lost first
 
-# Only the newest generation of a device counts. Rows are locked in one order by all who lock several of them.
+# Only the newest generation of a device counts. Rows are locked in one order by all who lock several of them. In one join
+# with `devices` the planner reads all deliveries of each device instead of one row by its key.
 MARK = Statement("mark_deliveries", """
-WITH held AS (
-  SELECT d.interaction_id, d.device_id, m.sent, m.acked
+WITH made AS MATERIALIZED (
+  SELECT m.interaction_id, m.device_id, m.sent, m.acked
   FROM unnest(:interactions::bigint[], :devices::bigint[], :generations::bigint[], :sent::float8[], :acked::float8[])
     AS m (interaction_id, device_id, generation, sent, acked)
-  JOIN devices v ON v.id = m.device_id AND v.generation = m.generation
-  JOIN deliveries d ON d.interaction_id = m.interaction_id AND d.device_id = m.device_id
+  JOIN devices v ON v.id = m.device_id AND v.generation = m.generation),
+held AS (
+  SELECT d.interaction_id, d.device_id, m.sent, m.acked
+  FROM made m JOIN deliveries d ON d.interaction_id = m.interaction_id AND d.device_id = m.device_id
   ORDER BY d.interaction_id, d.device_id FOR NO KEY UPDATE OF d)
 UPDATE deliveries d SET sent_at = coalesce(d.sent_at, now() - make_interval(secs => h.sent)),
   acked_at = coalesce(d.acked_at, now() - make_interval(secs => h.acked))

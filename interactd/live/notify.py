@@ -25,7 +25,7 @@ FROM unnest(:users::bigint[], :devices::bigint[], :generations::bigint[], :every
   JOIN devices v ON v.user_id = w.user_id AND v.id = w.device_id AND v.generation = w.generation AND v.active
   CROSS JOIN LATERAL (
     SELECT e.id, e.late, e.received, e.notice, d.seq
-    FROM deliveries d JOIN interactions e ON e.user_id = d.user_id AND e.id = d.interaction_id AND e.notice IS NOT NULL
+    FROM deliveries d JOIN interactions e ON e.id = d.interaction_id AND e.notice IS NOT NULL
     WHERE d.user_id = w.user_id AND d.device_id = w.device_id AND d.sent_at IS NULL AND d.failed_at IS NULL
       AND d.stored_at > now() - interval '1 day' AND (w.every OR :types::text[] = '{}' OR e.type = ANY (:types::text[]))
     ORDER BY d.seq LIMIT :at_once::int) i

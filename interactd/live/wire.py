@@ -1,6 +1,7 @@
 """Autobahn's protocol, as it is spoken here."""
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -51,9 +52,9 @@ class Wire(WebSocketServerProtocol):
         self._now = now
         self._allowance = Allowance(config.messages_per_second, now())
 
+    @abstractmethod
     def end(self, code: Close, reason: str) -> None:
         """The close frame goes out, and nothing else any more."""
-        raise NotImplementedError
 
     def count(self) -> None:
         """One more frame has come."""
