@@ -10,7 +10,7 @@ from interactd.api.context import Context
 from interactd.api.entity import Entity
 from interactd.api.listing import Listing
 from interactd.db import Statement, Step
-from interactd.entities import interactions, notes
+from interactd.entities import deals, interactions, notes, tasks
 from interactd.entities.contact_parts import PROFILES, Profiles
 from interactd.entities.contacts import ANSWER, KNOWN, PROJECTIONS
 from interactd.entities.projections import PROJECTION
@@ -67,5 +67,7 @@ CALLS = (
     _under("searchTerms", 108, _listed(_words("contact_search_terms", "contact_search_terms", "term")), TEXT),
     _under("tags", 109, _listed(_words("contact_tags", "contact_tags", "tag")), TEXT),
     _entities("notes", 106, notes.ENTITY),
+    _entities("deals", 104, deals.ENTITY),
+    _entities("tasks", 110, tasks.ENTITY),
     _entities("interactions", 105, interactions.ENTITY, TALKED),
 )

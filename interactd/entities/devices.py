@@ -123,4 +123,5 @@ async def _delete(c: Context, ident: int) -> Answer:
 ENTITY = Entity(Device, table="devices", kind="device", activity="device", path="/v2/devices", realm=600, given=("session_id",), numbered=False)
 KNOWN = Registered("the device is registered already")
 CALLS = (*ENTITY.calls("put", run=_create, transact=Transact.WRITE, refuses=(KNOWN,)), *ENTITY.calls("list"),
-         *ENTITY.calls("post", run=_change, refuses=(Registered("the device is active with another registration"),)), *ENTITY.calls("delete", run=_delete))
+         *ENTITY.calls("post", run=_change, refuses=(Registered("the device is active with another registration"),)),
+         *ENTITY.calls("delete", run=_delete))

@@ -88,6 +88,7 @@ ENTITY = Entity(TriggerDevice, table="trigger_devices", kind="device", activity=
                 given=("key_id", "salt", "token_hash", "session_id"), numbered=False)
 DEVICE_ID = Param("deviceId", lambda said: string(said, 200), {"type": "string", "maxLength": 200})
 KNOWN = Registered("the device is registered already")
-CALLS = (*ENTITY.calls("put", run=_create, refuses=(KNOWN,)), *ENTITY.calls("list", run=_read, query=(DEVICE_ID, *PAGING)), 
+CALLS = (*ENTITY.calls("put", run=_create, refuses=(KNOWN,)), *ENTITY.calls("list", run=_read, query=(DEVICE_ID, *PAGING)),
          *ENTITY.calls("delete", may=USER),
-         ENTITY.call("POST", "/v2/triggerDevices/:id", "renew", run=_renew, may=USER, cmd="renew", wrapped="entity", summary="Renew a trigger device's token"))
+         ENTITY.call("POST", "/v2/triggerDevices/:id", "renew", run=_renew, may=USER, cmd="renew", wrapped="entity",
+                     summary="Renew a trigger device's token"))
