@@ -62,7 +62,8 @@ OWNERS_VIEW = ENTITY.shown.replace(":viewer", "t.user_id")
 # The counters of all concerned are taken at once, ascending. Whoever changed hands while this waited is seen by SETTLED: once more then.
 TAKE = Statement("tasks_take", f"""
 SELECT keep('parties', string_agg(format('%s-%s', t.user_id, t.assigned_to_id), ' ' ORDER BY t.id)),
-  take(array_remove(array_agg(t.user_id) || array_agg(t.assigned_to_id) || ARRAY[:viewer, :assignee]::bigint[], NULL))
+  take(array_remove(array_agg(t.user_id) || array_agg(t.assigned_to_id) || (SELECT u.id FROM users u JOIN users me ON me.id = :viewer
+    AND me.company_id = u.company_id WHERE u.id = :assignee::bigint) || :viewer::bigint, NULL))
 FROM tasks t WHERE t.id = ANY(:ids::bigint[]) AND {ENTITY.visible}""")
 SETTLED = Statement("tasks_settled", f"""
 SELECT refuse('40001', 'a task changed hands meanwhile') FROM tasks t WHERE t.id = ANY(:ids::bigint[]) AND {ENTITY.visible}
@@ -143,7 +144,7 @@ async def _create(c: Context) -> Answer:
     """Create a task, for oneself or a colleague."""
     assignee = c.body.get("assigned_to_id") or c.owner
     body = {**c.body, "assigned_to_id": assignee, "seq": 0, "assigned_seq": 0}
-    return created(await _written(c, "insert", taking(c.owner, assignee), ENTITY.step(c, COLLEAGUE, assignee=assignee),
+    return created(await _written(c, "insert", ENTITY.step(c, COLLEAGUE, assignee=assignee), taking(c.owner, assignee),
                                   ENTITY.step(c, ENTITY.insert, body=body_text(body)), *_after(c, body)))
 
 
