@@ -187,6 +187,29 @@ class Assigned(Tasks):
         (seq, at), = self.sql("SELECT t.assigned_seq, c.seq FROM tasks t JOIN counters c ON c.user_id = %s", third.id)
         self.assertEqual((seq, at), (2, 2))
 
+    async def test_contact_gone(self) -> None:
+        """A deleted contact leaves its task without it, a change in both users' numbers."""
+        contact = (await self.put("/v2/contacts", self.me, {"contactType": "person", "firstName": "Ada"})).entity["id"]
+        made = await self.task(assignedTo={"id": self.mate.id}, relatedTo={"id": contact, "type": "contact"})
+        seen = (await self.get("/v2/tasks/%d" % made["id"], self.mate)).json
+        self.assertEqual(seen["relatedTo"], {"id": contact, "type": "contact", "displayName": "Ada"})
+        await self.delete("/v2/contacts/%d" % contact, self.me)
+        self.assertNotIn("relatedTo", (await self.get("/v2/tasks/%d" % made["id"], self.mate)).json)
+        self.assertEqual(self.sql("SELECT seq, assigned_seq FROM tasks"), [tuple(self.seqs())])
+
+    async def test_wiped(self) -> None:
+        """A wiped user's tasks leave their assignees with a tombstone; those assigned to the user return to their owners."""
+        admin = self.person(company=self.me.company, roles=("customer_admin",))
+        listed = (await self.put("/v2/taskLists", self.me, {"title": "EMEA"})).entity["id"]
+        mine = await self.task(assignedTo={"id": self.mate.id}, listId=listed)
+        await self.put("/v2/deals", self.me, {"name": "x"})
+        theirs = await self.task(self.mate, assignedTo={"id": self.me.id})
+        reply = await self.post("/v2/admin/users/%d?cmd=wipeAccount" % self.me.id, admin)
+        self.assertEqual(reply.status, 200, reply.json)
+        self.assertEqual([(t["id"], t["assignedTo"]["id"]) for t in (await self.get("/v2/tasks", self.mate)).json], [(theirs["id"], self.mate.id)])
+        self.assertEqual(self.sql("SELECT user_id, entity_id FROM tombstones"), [(self.mate.id, mine["id"])])
+        self.assertEqual(self.sql("SELECT (SELECT count(*) FROM deals), (SELECT count(*) FROM task_lists)"), [(0, 0)])
+
 
 class Lists(Tasks):
     """Task lists."""
