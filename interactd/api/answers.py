@@ -98,8 +98,8 @@ def described(call: Call, faults: Iterable[ApiError]) -> dict[str, list[tuple[in
     return by_status
 
 
-def response(codes: list[tuple[int, str]]) -> Schema:
+def response(codes: list[tuple[int, str]], others: list[Schema]) -> Schema:
     """One status of an operation with its codes."""
     lines = "; ".join(f"{code:014d} {said}" for code, said in codes)
     schema = {"allOf": [{"$ref": REFER + "Error"}, {"properties": {"error": {"examples": [code for code, _ in codes]}}}]}
-    return {"description": lines, "content": {"application/json": {"schema": schema}}}
+    return {"description": lines, "content": {"application/json": {"schema": {"anyOf": [schema, *others]} if others else schema}}}

@@ -145,6 +145,7 @@ class Call:
     raw: bool = False                            # not JSON: pages, pictures
     example: Any = None                          # a body, for OpenAPI
     refuses: tuple[ApiError, ...] = ()           # errors beyond those that follow from this declaration, for OpenAPI
+    partly: Any = None                           # schema of an answer of which all parts failed, for OpenAPI
     ids: int = field(init=False)
 
     @ids.default

@@ -153,7 +153,7 @@ def _responses(group: tuple[Call, ...], schemas: Schemas) -> Schema:
         for code, found in answers.described(call, answers.errors(call)).items():
             codes.setdefault(code, {}).update(found)
     for code in sorted(codes):
-        made[code] = answers.response(sorted(codes[code].items()))
+        made[code] = answers.response(sorted(codes[code].items()), [schemas.answer(c.partly) for c in group if c.partly])
     return made
 
 

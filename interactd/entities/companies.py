@@ -13,6 +13,7 @@ from interactd.api.entity import Entity
 from interactd.api.fields import Columns, count, ident, server, text
 from interactd.db import Statement, Step
 from interactd.entities.users import MEMBER_SHOWN, User
+from interactd.errors import Conflict
 
 
 @frozen
@@ -51,4 +52,5 @@ async def _delete_ids(c: Context) -> Answer:
 
 ENTITY = Entity(Company, table="companies", kind="company", activity="company", path="/v2/admin/companies", realm=701, may=INTERACT_ADMIN,
                 owned=False, visible="(:company::bigint IS NULL OR t.id = :company)", scope=reach, after=_after)
-CALLS = (*ENTITY.calls("put", "list", "post"), *ENTITY.calls("get", may=CUSTOMER_ADMIN), *ENTITY.calls("delete_ids", run=_delete_ids))
+CALLS = (*ENTITY.calls("put", "list", "post"), *ENTITY.calls("get", may=CUSTOMER_ADMIN),
+         *ENTITY.calls("delete_ids", run=_delete_ids, refuses=(Conflict("the company still has users"),)))

@@ -10,6 +10,7 @@ from interactd.api.entity import Entity
 from interactd.api.fields import MAX_ID, choice, ident, integer, string, text
 from interactd.api.listing import Listing
 from interactd.entities import groups
+from interactd.errors import Conflict
 
 
 @frozen
@@ -49,6 +50,8 @@ async def _own(c: Context) -> Answer:
 
 
 _LISTED = {"may": USER, "kind": "company", "query": (ENTITY_TYPE, *PAGING), "wrapped": "list"}
-CALLS = (*ENTITY.calls("put"), *ENTITY.calls("get", may=USER), *ENTITY.calls("post", "delete_ids"),
+TAKEN = Conflict("the company has a field of that name already")
+CALLS = (*ENTITY.calls("put", refuses=(*groups.REFUSES, TAKEN)), *ENTITY.calls("get", may=USER), *ENTITY.calls("post", refuses=(TAKEN,)),
+         *ENTITY.calls("delete_ids"),
          ENTITY.call("GET", "/v2/admin/companies/:id/customFields", "of_company", run=_of_company, summary="Custom fields of a company", **_LISTED),
          ENTITY.call("GET", "/v2/admin/customFields", "own", run=_own, documented=False, **_LISTED))

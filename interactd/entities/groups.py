@@ -14,7 +14,8 @@ from interactd.api.entity import Entity
 from interactd.api.fields import MAX_ID, Columns, ident, integer, server, text
 from interactd.api.listing import Listing
 from interactd.db import Statement
-from interactd.entities.users import MEMBER_SHOWN, User, check_company
+from interactd.entities.users import MEMBER_SHOWN, NOT_YOURS, User, check_company
+from interactd.errors import Missing, NotFound
 
 
 @frozen
@@ -58,6 +59,7 @@ async def _of_company(c: Context, company: int) -> Answer:
     return await OF_COMPANY.answer(c, of=company, **reach(c))
 
 
-CALLS = (*ENTITY.calls("put"), *ENTITY.calls("get", may=USER), *ENTITY.calls("post", "delete", "delete_ids"),
+REFUSES = (Missing("companyId is missing"), NotFound("company", detail=3003), NOT_YOURS)
+CALLS = (*ENTITY.calls("put", refuses=REFUSES), *ENTITY.calls("get", may=USER), *ENTITY.calls("post", "delete", "delete_ids"),
          ENTITY.call("GET", "/v2/admin/companies/:id/groups", "of_company", run=_of_company, may=USER, kind="company", query=PAGING,
                      wrapped="list", summary="Groups of a company"))

@@ -14,7 +14,7 @@ from interactd.api.entity import Entity
 from interactd.api.fields import Columns, boolean, ident, server, string, text
 from interactd.auth.triggerkeys import NewToken
 from interactd.db import Statement, Step
-from interactd.errors import Forbidden, Registered
+from interactd.errors import Forbidden, NotFound, Registered
 
 
 @frozen
@@ -88,7 +88,12 @@ ENTITY = Entity(TriggerDevice, table="trigger_devices", kind="device", activity=
                 given=("key_id", "salt", "token_hash", "session_id"), numbered=False)
 DEVICE_ID = Param("deviceId", lambda said: string(said, 200), {"type": "string", "maxLength": 200})
 KNOWN = Registered("the device is registered already")
-CALLS = (*ENTITY.calls("put", run=_create, refuses=(KNOWN,)), *ENTITY.calls("list", run=_read, query=(DEVICE_ID, *PAGING)),
+LIST = {"type": "array", "items": TriggerDevice}
+PAGE = {"type": "object", "required": ["data", "totalLength"], "properties": {"data": LIST, "totalLength": {"type": "integer"}}}
+TOKEN = {"type": "object", "required": ["triggerToken"], "properties": {"triggerToken": {"type": "string"}}}
+CALLS = (*ENTITY.calls("put", run=_create, refuses=(KNOWN,)),
+         *ENTITY.calls("list", run=_read, query=(DEVICE_ID, *PAGING), wrapped="plain", answer={"anyOf": [LIST, PAGE, TOKEN]},
+                       refuses=(NotFound("device"),)),
          *ENTITY.calls("delete", may=USER),
          ENTITY.call("POST", "/v2/triggerDevices/:id", "renew", run=_renew, may=USER, cmd="renew", wrapped="entity",
                      summary="Renew a trigger device's token"))

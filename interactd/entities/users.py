@@ -20,7 +20,7 @@ from interactd.api.listing import Listing
 from interactd.auth.ending import end_sessions
 from interactd.db import Statement, Step
 from interactd.entities.wiping import wipe
-from interactd.errors import Forbidden, Refused
+from interactd.errors import EmailTaken, Forbidden, NotFound, Refused
 
 _ADDRESS = re.compile(r"[^@\s]+@[^@\s]+")
 LIST = {"type": "array", "items": {"type": "string"}}
@@ -79,6 +79,8 @@ SELECT refuse('IA403', 'the last active interact_admin stays', '4004') WHERE kep
 COMPANY_SET = Statement("users_company_set", """
 SELECT refuse('IA402', 'companyId is set already', '6002') FROM users u
 WHERE u.id = :id AND u.company_id IS NOT NULL AND u.company_id IS DISTINCT FROM :company_id::bigint""")
+COMPANY_THERE = Statement("users_company_there", """
+SELECT refuse('IA404', 'company', '3003') WHERE NOT EXISTS (SELECT 1 FROM companies k WHERE k.id = :company_id::bigint)""")
 EMAIL_CHANGES = Statement("users_email_changes", "SELECT 1 FROM users u WHERE u.id = :id AND u.email <> :email")
 
 
@@ -105,6 +107,10 @@ async def set_password(c: Context, attribute: str, said: str) -> None:
     c.body["password_hash"] = await c.app.passwords.hash(said)
 
 
+def _company_there(c: Context) -> tuple[Step, ...]:
+    return (Step(COMPANY_THERE, {"company_id": c.body["company_id"]}),) if c.body.get("company_id") is not None else ()
+
+
 def check_company(c: Context, named: int | None) -> None:
     """Nothing, or 403: a customer_admin names the own company only."""
     if c.rank < 2 and named is not None and named != c.user.company_id:
@@ -116,7 +122,8 @@ async def _create(c: Context) -> Answer:
     check_company(c, c.body.get("company_id"))
     if c.rank < 2:
         c.body["company_id"] = c.user.company_id
-    shown, ident, _, _ = (await c.script(ENTITY.step(c, ENTITY.insert, body=body_text(c.body)), ENTITY.telling(c, "insert")))[0]
+    steps = (*_company_there(c), ENTITY.step(c, ENTITY.insert, body=body_text(c.body)), ENTITY.telling(c, "insert"))
+    shown, ident, _, _ = (await c.script(*steps))[0]
     return created(shown)
 
 
@@ -127,7 +134,7 @@ async def _change(c: Context, ident: int) -> Answer:
     if "company_id" in c.body:
         if c.body["company_id"] is None:
             raise Refused("companyId can not be taken back")
-        first += (Step(COMPANY_SET, {"id": ident, "company_id": c.body["company_id"]}),)
+        first += _company_there(c) + (Step(COMPANY_SET, {"id": ident, "company_id": c.body["company_id"]}),)
     await c.script(*first)
     ends = "password_hash" in c.body or c.body.get("active") is False or (
         "email" in c.body and await c.maybe(EMAIL_CHANGES, id=ident, email=c.body["email"]) is not None)
@@ -186,8 +193,11 @@ ENTITY = Entity(User, table="users", kind="user", activity="user", path="/v2/adm
 RECORD_DELETED = Statement("users_record_deleted", f"""
 SELECT record(:owner, :actor, 'delete', 'user', t.id, {ENTITY.shown}, NULL) FROM users t
 WHERE t.id = ANY(:ids::bigint[]) AND :owner <> ALL(:ids::bigint[])""")
-CALLS = (*ENTITY.calls("put", run=_create, prepare=hashed), *ENTITY.calls("list", "get"),
-         *ENTITY.calls("post", run=_change, prepare=hashed, transact=Transact.WRITE),
+NOT_YOURS = Forbidden("that is another company", detail=4003)
+REFUSES = (NOT_YOURS, NotFound("company", detail=3003), EmailTaken("the e-mail belongs to another user"))
+CALLS = (*ENTITY.calls("put", run=_create, prepare=hashed, refuses=REFUSES), *ENTITY.calls("list", "get"),
+         *ENTITY.calls("post", run=_change, prepare=hashed, transact=Transact.WRITE,
+                         refuses=(*REFUSES, Refused("companyId is set already"))),
          *ENTITY.calls("delete", run=_delete, transact=Transact.WRITE), *ENTITY.calls("delete_ids", run=_delete_ids, transact=Transact.WRITE),
          Call("GET", "/v2/users", "user.colleagues", USER, 10, 703, _colleagues, kind="user", query=PAGING, answer=COLLEAGUE, wrapped="list",
               summary="List the users of one's own company"))

@@ -99,7 +99,7 @@ SINGLE = {"type": "object", "required": ["code", "devmsg"], "properties": {
 SEVERAL = {"type": "object", "required": ["code", "entities"], "properties": {
     "code": {"type": "integer"}, "entities": {"type": "array", "items": {"description": "In order: an interaction, or an error.", "type": "object"}}}}
 CALLS = (Call("PUT", "/v2/interactions", "interaction.put", TRIGGER, 12, ENTITY.realm, put, kind="interaction", read=read, create=True,
-              late_who=True, success=201, answer={"anyOf": [SINGLE, SEVERAL]},
+              late_who=True, success=201, answer={"anyOf": [SINGLE, SEVERAL]}, partly=SEVERAL,
               body_schema={"anyOf": [Interaction, {"type": "array", "items": Interaction, "minItems": 1, "maxItems": MOST}]},
               example={"type": "call-incoming", "data": "+4930293522", "time": 1360190188000},
               refuses=(Conflict("the same Idempotency-Key with another body"), TooMany("the token's fair share is used up")),
