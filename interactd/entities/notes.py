@@ -8,6 +8,7 @@ from attrs import frozen
 from interactd.api.entity import Entity
 from interactd.api.fields import ident, stamp, text
 from interactd.api.related import related_to
+from interactd.errors import NotFound
 
 
 @frozen
@@ -22,4 +23,5 @@ class Note:
 
 ENTITY = Entity(Note, table="notes", kind="note", activity="note", path="/v2/notes", realm=400, synced=True,
                 on_update={"timestamp": "time_of(:owner)"})
-CALLS = ENTITY.calls("put", "list", "post", "delete", "delete_ids")
+REFUSES = tuple(NotFound(kind, detail=3003) for kind in ("contact", "deal"))
+CALLS = (*ENTITY.calls("put", "post", refuses=REFUSES), *ENTITY.calls("list", "delete", "delete_ids"))
