@@ -89,9 +89,9 @@ class Entity:
         return (*self._taking(c), self.remembering(c, ident), *self.before(c, body, ident), self.step(c, self.update, body=text(body)),
                 *self.after(c, body, ident), self.telling(c, "update"))
 
-    def delete_steps(self, c: Context, ids: list[int], *before: Step) -> tuple[Step, ...]:
-        """The script that deletes rows, all or none; `before` stands right before."""
-        return (*self._taking(c), self.step(c, self.there, ids=ids), *before, self.step(c, self.delete, ids=ids))
+    def delete_steps(self, c: Context, ids: list[int], *before: Step, take: Step | None = None) -> tuple[Step, ...]:
+        """The script that deletes rows, all or none; `before` stands right before, `take` takes more counters than the owner's."""
+        return (*((take,) if take else self._taking(c)), self.step(c, self.there, ids=ids), *before, self.step(c, self.delete, ids=ids))
 
     def remembering(self, c: Context, ident: int) -> Step:
         """The step that keeps the row's old state; 404 when it is not there."""
@@ -125,9 +125,9 @@ class Entity:
         c.changed(c.owner, seq, action, self.activity, ident)
         return str(shown)
 
-    async def remove(self, c: Context, ids: list[int], *before: Step) -> Answer:
-        """Deletes all of these, or none; `before` stands right before in the script."""
-        for ident, seq, _ in await c.script(*self.delete_steps(c, ids, *before)):
+    async def remove(self, c: Context, ids: list[int], *before: Step, take: Step | None = None) -> Answer:
+        """Deletes all of these, or none, by the script of `delete_steps`."""
+        for ident, seq, _ in await c.script(*self.delete_steps(c, ids, *before, take=take)):
             c.changed(c.owner, seq, "delete", self.activity, ident)
         return deleted()
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from attrs import frozen
 
-from interactd.api.answer import Answer, deleted, plain
+from interactd.api.answer import Answer, plain
 from interactd.api.body import Faults
 from interactd.api.call import PAGING
 from interactd.api.context import Context
@@ -170,10 +170,7 @@ async def _get(c: Context, ident: int) -> Answer:
 async def remove(c: Context, ids: list[int]) -> Answer:
     """Deletes contacts, all or none, with what is only theirs; deals, tasks and interactions stay without them."""
     given = {"owner": c.owner, "ids": ids}
-    steps = (Step(TAKE, given), ENTITY.step(c, ENTITY.there, ids=ids), Step(NOTES_GO, given), ENTITY.step(c, ENTITY.delete, ids=ids))
-    for gone, seq, _ in await c.script(*steps):
-        c.changed(c.owner, seq, "delete", "contact", gone)
-    return deleted()
+    return await ENTITY.remove(c, ids, Step(NOTES_GO, given), take=Step(TAKE, given))
 
 
 async def _delete(c: Context, ident: int) -> Answer:

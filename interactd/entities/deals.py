@@ -5,7 +5,7 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from interactd.api.answer import Answer, deleted
+from interactd.api.answer import Answer
 from interactd.api.context import Context
 from interactd.api.entity import Entity
 from interactd.api.fields import Field, Wrong, boolean, choice, declare, ident, identity, integer, plain, text
@@ -67,10 +67,7 @@ INSERT INTO tombstones (user_id, entity_type, entity_id, seq) SELECT :owner, 'no
 
 async def _remove(c: Context, ids: list[int]) -> Answer:
     given = {"owner": c.owner, "ids": ids}
-    steps = (Step(TAKE, given), ENTITY.step(c, ENTITY.there, ids=ids), Step(NOTES_GO, given), ENTITY.step(c, ENTITY.delete, ids=ids))
-    for gone, seq, _ in await c.script(*steps):
-        c.changed(c.owner, seq, "delete", "deal", gone)
-    return deleted()
+    return await ENTITY.remove(c, ids, Step(NOTES_GO, given), take=Step(TAKE, given))
 
 
 async def _delete(c: Context, ident: int) -> Answer:
