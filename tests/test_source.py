@@ -17,11 +17,12 @@ BANNED = {"handler", "handlers", "manager", "managers", "processor", "engine", "
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 # Which parts a part may import; whatever starts the daemon may import everything.
-GROUND = {"errors", "changes", "statement", "keys", "refusals", "config", "metrics"}
+GROUND = {"errors", "changes", "statement", "keys", "refusals", "config", "metrics", "tls"}
 STORE = GROUND | {"lane", "db", "migrate"}
 KERNEL = STORE | {"auth", "api"}
 MAY = {
     "errors": set(), "changes": set(), "statement": set(), "keys": {"refusals"}, "refusals": set(), "config": {"keys", "refusals"}, "metrics": set(),
+    "tls": set(),
     "lane": GROUND, "db": GROUND | {"lane"}, "migrate": GROUND, "auth": STORE, "api": KERNEL,
     "events": STORE | {"auth"}, "live": STORE | {"auth"},
     "entities": KERNEL | {"events"}, "sync": KERNEL | {"events", "entities"}, "imports": KERNEL | {"events", "entities", "sync"},
