@@ -28,6 +28,7 @@ _LONGEST_PAUSE = 30.0       # seconds between two starts of a PostgreSQL that ke
 _STILL_HELD = re.compile(r"shared memory block|lock file")     # what a killed server leaves behind until its last process ends
 _HELD_PAUSE = 0.5
 _HELD_TRIES = 60
+_LOG_LOOKS = 100            # how often the log of a server that gave up is looked at before it counts as silent
 
 log = Logger()
 
@@ -172,11 +173,19 @@ class EmbeddedPostgres(Service):
                 if cluster.is_ready(layout.data) and cluster.server_pid(layout.data) == child.pid:
                     return
                 await deferLater(self._reactor, _LOOK_EVERY)
-            complaint = cluster.last_words(layout, child.pid) or child.complaint
+            complaint = await self._complaint(layout, child)
             if not _STILL_HELD.search(complaint):
                 break
             await deferLater(self._reactor, _HELD_PAUSE)
         raise ClusterError(f"PostgreSQL does not start on {layout.data}: {complaint} (see {layout.log})")
+
+    async def _complaint(self, layout: cluster.Layout, child: Child) -> str:
+        """Why a server gave up. Its log is written by a process that outlives it a little, so it is awaited for a moment."""
+        for _ in range(_LOG_LOOKS):
+            if words := cluster.last_words(layout, child.pid):
+                return words
+            await deferLater(self._reactor, _LOOK_EVERY)
+        return child.complaint
 
     async def _watched(self, layout: cluster.Layout) -> None:
         """Start PostgreSQL again whenever it ends, later each time it does not live long."""
