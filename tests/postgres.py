@@ -32,9 +32,13 @@ _GUARD = '"$@" </dev/null & child=$!; cat >/dev/null; kill -INT $child; wait $ch
 class Server:
     """A PostgreSQL server, its address and a migrated database to copy."""
 
-    def __init__(self, address: str) -> None:
-        """`address` is a psycopg2 URL of a database of the server whose role may create databases."""
+    def __init__(self, address: str, keeper: str | None = None) -> None:
+        """`address` is a psycopg2 URL of a database of the server whose role may create databases.
+
+        `keeper` is one whose role may also end an autovacuum worker, which otherwise keeps a database from being dropped.
+        """
         self.address = address
+        self.keeper = keeper or address
         self.template = next(_names)
         self._run(f"CREATE DATABASE {self.template}")
         migrate(self.url(self.template))
@@ -58,7 +62,7 @@ class Server:
 
     def drop(self, address: str) -> None:
         """Remove a database, whoever is still connected."""
-        self._run(f"DROP DATABASE IF EXISTS {address.partition('?')[0].rpartition('/')[2]} WITH (FORCE)")
+        execute(self.keeper, f"DROP DATABASE IF EXISTS {address.partition('?')[0].rpartition('/')[2]} WITH (FORCE)")
 
     def _run(self, sql: str) -> None:
         execute(self.address, sql)
@@ -93,8 +97,9 @@ def _start() -> Server:
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     atexit.register(_stop, process, home, os.getpid())
     _await_ready(layout, process)
-    execute(cluster.url(layout, "postgres", cluster.SUPERUSER), f"CREATE ROLE {cluster.ROLE} LOGIN CREATEDB")
-    return Server(cluster.url(layout, "postgres"))
+    keeper = cluster.url(layout, "postgres", cluster.SUPERUSER)
+    execute(keeper, f"CREATE ROLE {cluster.ROLE} LOGIN CREATEDB")
+    return Server(cluster.url(layout, "postgres"), keeper)
 
 
 def _roomy() -> str | None:

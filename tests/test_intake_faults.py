@@ -20,8 +20,8 @@ from tests.intake_case import IntakeCase, Owner
 
 KNOCKS = """SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
   AND query LIKE '%intake_batch%'"""
-BACKENDS = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
-  AND query NOT LIKE '%rival%'"""
+BACKENDS = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid() AND query NOT LIKE '%rival%'"""
 INVERSIONS = "SELECT count(*) FROM interactions a JOIN interactions b USING (user_id) WHERE a.id < b.id AND a.created_seq >= b.created_seq"
 FAILING = """
 CREATE SEQUENCE failures;

@@ -33,7 +33,8 @@ INSERT INTO basic_infos (user_id, contact_id, type, value, canon, nsn, tail)
   SELECT user_id, id, 'phone', '+49 555 1234567', '+495551234567', '5551234567', '51234567' FROM contacts;
 """
 LOSE_BACKENDS = """
-SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"""
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()"""
 
 
 class Crowd:
