@@ -15,7 +15,8 @@ from twisted.internet.task import react
 from interactd import __version__, people
 from interactd.auth.passwords import hash_password
 from interactd.cluster import running_url
-from interactd.config import SECTIONS, Config, load
+from interactd.config import SECTIONS, Config
+from interactd.configfile import load
 from interactd.db import Database
 from interactd.embedded import EmbeddedPostgres
 from interactd.keys import keys

@@ -19,7 +19,8 @@ from twisted.python.failure import Failure
 
 from interactd import __version__, logs
 from interactd.assembly import Parts, build
-from interactd.config import Config, load
+from interactd.config import Config
+from interactd.configfile import load
 from interactd.embedded import EmbeddedPostgres
 from interactd.migrate import migrate
 from interactd.order import InOrder, Port

@@ -15,7 +15,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
-from interactd import config as configuration
+from interactd import configfile as configuration
 from interactd.api.app import Api
 from interactd.assembly import Parts, build
 from interactd.auth.tokens import digest

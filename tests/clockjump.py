@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.task import deferLater
 
-from interactd import config as configuration
+from interactd import configfile as configuration
 from interactd.assembly import build
 from interactd.changes import Notice
 from interactd.service import use_monotonic_time

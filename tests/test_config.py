@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from interactd import config
-from interactd.config import SECTIONS, Config, example, load
+from interactd import configfile
+from interactd.config import SECTIONS, Config
+from interactd.configfile import example, load
 from interactd.keys import keys
 from interactd.refusals import ConfigError
 
@@ -67,9 +68,9 @@ class ConfigTests(SynchronousTestCase):
 
     def test_system_file(self) -> None:
         """Without --config the system's file is read, if there is one."""
-        self.patch(config, "SYSTEM_FILE", self.written("[limits]\nbatch = 7\n"))
+        self.patch(configfile, "SYSTEM_FILE", self.written("[limits]\nbatch = 7\n"))
         self.assertEqual(load(None, {}).limits.batch, 7)
-        self.patch(config, "SYSTEM_FILE", Path(self.mktemp()))
+        self.patch(configfile, "SYSTEM_FILE", Path(self.mktemp()))
         self.assertEqual(load(None, {}).limits.batch, 128)
 
     def test_secret_in_a_file(self) -> None:

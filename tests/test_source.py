@@ -21,8 +21,8 @@ GROUND = {"errors", "changes", "statement", "keys", "refusals", "config", "metri
 STORE = GROUND | {"lane", "db", "migrate"}
 KERNEL = STORE | {"auth", "api"}
 MAY = {
-    "errors": set(), "changes": set(), "statement": set(), "keys": {"refusals"}, "refusals": set(), "config": {"keys", "refusals"}, "metrics": set(),
-    "tls": set(),
+    "errors": set(), "changes": set(), "statement": set(), "keys": {"refusals"}, "refusals": set(), "metrics": set(), "tls": set(),
+    "config": {"keys", "configfile"}, "configfile": {"config", "keys", "refusals"},
     "lane": GROUND, "db": GROUND | {"lane"}, "migrate": GROUND, "auth": STORE, "api": KERNEL,
     "events": STORE | {"auth"}, "live": STORE | {"auth"},
     "entities": KERNEL | {"events"}, "sync": KERNEL | {"events", "entities"}, "imports": KERNEL | {"events", "entities", "sync"},
