@@ -152,6 +152,11 @@ class Call:
     def _ids(self) -> int:
         return self.path.count(":")
 
+    @property
+    def administers(self) -> bool:
+        """Whether the call is administration's: what its caller may is read anew at each request."""
+        return self.path.startswith("/v2/admin/")
+
     async def __call__(self, c: Context) -> Answer:
         """The call's answer."""
         return await self.run(c, *c.ids)

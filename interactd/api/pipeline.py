@@ -137,7 +137,7 @@ async def identify(c: Context, headers: Mapping[str, str], sent: dict[str, str])
     if not c.token:
         raise Unauthenticated(f"{wanted.value} is missing", detail=5001)
     if wanted is Token.AUTH or (wanted is Token.EITHER and auth):
-        c.who = await c.app.sessions.who(c.token)
+        c.who = await c.app.sessions.who(c.token, fresh=c.call.administers)
     elif not c.call.late_who:
         await c.known_trigger()
 

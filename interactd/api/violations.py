@@ -4,7 +4,7 @@ from __future__ import annotations
 import re
 
 from interactd.db import Violation
-from interactd.errors import ApiError, Conflict, EmailTaken, Internal, NotFound, Refused, Registered
+from interactd.errors import ApiError, Conflict, EmailTaken, Internal, NotFound, Refused, Registered, Unauthenticated
 
 #: column that refers to another row -> what is not there
 REFERENCES = {
@@ -31,6 +31,8 @@ def error_of(violation: Violation) -> ApiError:
         return kind(said)
     if name in HELD:
         return Conflict(HELD[name])
+    if name.endswith("_session_id_fkey"):       # it ended while the request was under way
+        return Unauthenticated("the authToken is unknown, expired or revoked", detail=5002)
     found = re.fullmatch(r".*?_((?:[a-z]+_)*?(?:%s))_fkey" % "|".join(REFERENCES), name)
     if violation.state == "23503" and found:
         column = next(c for c in REFERENCES if found[1].endswith(c))
