@@ -49,7 +49,8 @@ class Held(ApiCase):
                          {self.admin.id: 0, self.ann.id: 1, self.ben.id: 1, self.cat.id: 0})
         for ident, owner in zip(self.held, (self.ann, self.ben)):
             self.assertEqual(self.numbers()[ident], (after[owner.id], before[ident][1]))
-            self.assertEqual((await self.get(f"/v2/contacts/{ident}", owner)).json["customFields"], [{"id": self.field, "name": "Width", "value": "XL"}])
+            shown = (await self.get(f"/v2/contacts/{ident}", owner)).json["customFields"]
+            self.assertEqual(shown, [{"id": self.field, "name": "Width", "value": "XL"}])
         self.assertEqual([self.numbers()[ident] for ident in self.others], [before[ident] for ident in self.others])
         self.assertEqual({e.user_id: e.seq for e in told if e.user_id != self.admin.id}, {u.id: after[u.id] for u in (self.ann, self.ben)})
 
