@@ -110,6 +110,7 @@ KINDS = {
     "entity": 9100, "address": 9101, "basicinfo": 9102, "company": 9103, "contact": 9104, "organization": 9105, "person": 9106,
     "deal": 9107, "device": 9108, "group": 9109, "interaction": 9110, "note": 9111, "profile": 9112, "role": 9113, "tag": 9114,
     "task": 9115, "tasklist": 9116, "user": 9117, "variation": 9118, "picture": 9119,
+    "session": 9100,
 }
 
 

@@ -189,7 +189,8 @@ class Foreign(CallsCase):
 
     async def _others(self) -> dict[str, int]:
         """By kind, an id of what `other` has."""
-        ids = {"user": self.other.id, "company": self.other.company or 0}
+        session = self.sql("SELECT id FROM sessions WHERE user_id = %s", self.other.id)[0][0]
+        ids = {"user": self.other.id, "company": self.other.company or 0, "session": session}
         order = sorted(CALLS, key=lambda c: c.path != "/v2/contacts")
         for call in order:
             if call.verb == "PUT" and call.may.token is Token.AUTH and call.may.role != "interact_admin" and call.documented:

@@ -42,7 +42,7 @@ async def sessions(c: Context) -> Answer:
     return await OPEN.answer(c, owner=c.owner, session=c.user.session_id)
 
 
-@call("DELETE", "/v2/myAccount/sessions/:id", may=USER, realm=750, name="session.delete", wrapped="deleted")
+@call("DELETE", "/v2/myAccount/sessions/:id", may=USER, realm=750, kind="session", name="session.delete", wrapped="deleted")
 async def end(c: Context, ident: int) -> Answer:
     """End one of one's sessions, as logging out there does: its sockets close, its devices stay."""
     await c.one(END, owner=c.owner, id=ident)
