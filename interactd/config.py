@@ -11,8 +11,8 @@ from pathlib import Path
 import attrs
 from attrs import frozen
 
-from interactd.keys import (Network, area_code, choice, database, endpoint, file_or_none, folder, key, listed, network, number,
-                            origin, region, size, text, web_address, whole, yes_no)
+from interactd.keys import (Network, Server, area_code, choice, database, endpoint, file_or_none, folder, key, listed, network,
+                            number, origin, region, server, size, text, web_address, whole, yes_no)
 
 _MANY = 10 ** 9
 
@@ -120,6 +120,26 @@ class Live:
 
 
 @frozen
+class Imports:
+    """Contacts from other systems (docs/import.md)."""
+
+    servers: tuple[Server, ...] = key("", listed(server), "CardDAV servers, each its name (which is what `externalSystem` says, "
+                                      "`carddav` for the only one), its address, `private` if that may be in a private network, and other "
+                                      "hosts that get the user's password, with commas between the servers: carddav "
+                                      "https://dav.example.com private, icloud https://contacts.icloud.com *.icloud.com")
+    ca_file: Path | None = key("", file_or_none, "Certificates (PEM) to trust instead of the system's, for servers with a private authority.")
+    google_client_id: str = key("", text, "The OAuth client that Google knows interactd by. Empty: `google` is refused.")
+    google_client_secret: str = key("", text, "Its secret.", secret=True)
+    google_token_url: str = key("https://oauth2.googleapis.com/token", web_address, "Where refresh tokens are exchanged.")
+    google_api_url: str = key("https://people.googleapis.com", web_address, "Where the People API is.")
+    google_private: bool = key("no", yes_no, "Whether these two may be in a private network.")
+    at_once: int = key("4", whole(1, 100), "Imports that run at the same time.")
+    timeout: float = key("60", number(0.1, 600), "Seconds until another system must begin its answer.")
+    answer_bytes: int = key("50 MiB", size(1024, 1 << 30), "Largest answer of another system.")
+    contacts: int = key("50000", whole(1, 10 ** 9), "Most entries of one address book.")
+
+
+@frozen
 class Log:
     """What is written down."""
 
@@ -139,11 +159,12 @@ class Config:
     numbers: Numbers = attrs.field(factory=Numbers)
     limits: Limits = attrs.field(factory=Limits)
     live: Live = attrs.field(factory=Live)
+    imports: Imports = attrs.field(factory=Imports)
     log: Log = attrs.field(factory=Log)
 
 
 SECTIONS: dict[str, type] = {"http": Http, "database": Database, "state": State, "auth": Auth, "numbers": Numbers,
-                             "limits": Limits, "live": Live, "log": Log}
+                             "limits": Limits, "live": Live, "imports": Imports, "log": Log}
 
 
 if __name__ == "__main__":

@@ -182,6 +182,22 @@ class UpgradeRequired(ApiError):
     exception = 9300
 
 
+class LoginRefused(ApiError):
+    """An external system does not take the user name and password; the caller's own token stays good."""
+
+    status = 401
+    exception = 9002
+    detail = 7001
+
+
+class NotAllowed(ApiError):
+    """An external system knows the user and does not allow it."""
+
+    status = 403
+    exception = 9002
+    detail = 7001
+
+
 class TooMany(ApiError):
     """The caller's fair share is used up; `retry_after` seconds say when to come again."""
 

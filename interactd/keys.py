@@ -16,6 +16,16 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @frozen
+class Server:
+    """An external server: where it is, whether that may be a private network, and which other hosts get the user's password."""
+
+    name: str
+    url: str
+    private: bool = False
+    hosts: tuple[str, ...] = ()         # `*.example.com`: every host below it
+
+
+@frozen
 class Key:
     """What is known about one key besides its name."""
 
@@ -136,6 +146,15 @@ def network(value: str) -> Network:
         return ipaddress.ip_network(value)
     except ValueError:
         raise ValueError("addresses or networks such as 127.0.0.1, 10.0.0.0/8, ::1 with commas between them") from None
+
+
+def server(value: str) -> Server:
+    """An external server: its name, its address, and perhaps `private` and more hosts of its own, with blanks between."""
+    name, url, *rest = value.split() + [""] * (2 - len(value.split()))
+    if not (re.fullmatch(r"[a-z][a-z0-9-]{0,29}", name) and name != "google" and re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", url)):
+        raise ValueError("servers such as nextcloud https://cloud.example.com with commas between them; `private` behind the address "
+                         "allows private networks, and hosts there, such as *.example.com, get the password too")
+    return Server(name, url, "private" in rest, tuple(word.lower() for word in rest if word != "private"))
 
 
 def region(value: str) -> str:

@@ -1,0 +1,1 @@
+"""Importing contacts from other systems and from files, and writing them out again."""
