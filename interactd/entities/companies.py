@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from interactd.api.answer import Answer
 from interactd.api.call import CUSTOMER_ADMIN, INTERACT_ADMIN
@@ -52,5 +52,7 @@ async def _delete_ids(c: Context) -> Answer:
 
 ENTITY = Entity(Company, table="companies", kind="company", activity="company", path="/v2/admin/companies", realm=701, may=INTERACT_ADMIN,
                 owned=False, visible="(:company::bigint IS NULL OR t.id = :company)", scope=reach, after=_after)
-CALLS = (*ENTITY.calls("put", "list", "post"), *ENTITY.calls("get", may=CUSTOMER_ADMIN),
+PUT = ENTITY.calls("put")
+CALLS = (*PUT, *(evolve(put, path="/v2/companies", documented=False) for put in PUT),
+         *ENTITY.calls("list", "post"), *ENTITY.calls("get", may=CUSTOMER_ADMIN),
          *ENTITY.calls("delete_ids", run=_delete_ids, refuses=(Conflict("the company still has users"),)))

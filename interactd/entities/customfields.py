@@ -1,7 +1,7 @@
 """Custom fields of a company (contract section 4, customField)."""
 from __future__ import annotations
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from interactd.api.answer import Answer, plain
 from interactd.api.call import CUSTOMER_ADMIN, PAGING, USER, Param, Transact
@@ -90,8 +90,10 @@ async def _own(c: Context) -> Answer:
 
 _LISTED = {"may": USER, "kind": "company", "query": (ENTITY_TYPE, *PAGING), "wrapped": "list"}
 TAKEN = Conflict("the company has a field of that name already")
-CALLS = (*ENTITY.calls("put", refuses=(*groups.REFUSES, TAKEN)), *ENTITY.calls("get", may=USER),
+PUT = ENTITY.calls("put", refuses=(*groups.REFUSES, TAKEN))
+LIST = ENTITY.call("GET", "/v2/admin/companies/:id/customFields", "of_company", run=_of_company, summary="Custom fields of a company", **_LISTED)
+CALLS = (*PUT, *(evolve(put, path="/v2/customFields", documented=False) for put in PUT), *ENTITY.calls("get", may=USER),
          *ENTITY.calls("post", run=_change, transact=Transact.WRITE, refuses=(TAKEN,)),
          *ENTITY.calls("delete_ids", run=_delete_ids, transact=Transact.WRITE),
-         ENTITY.call("GET", "/v2/admin/companies/:id/customFields", "of_company", run=_of_company, summary="Custom fields of a company", **_LISTED),
+         LIST, evolve(LIST, path="/v2/admin/company/:id/customFields", documented=False),
          ENTITY.call("GET", "/v2/admin/customFields", "own", run=_own, documented=False, **_LISTED))

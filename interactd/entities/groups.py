@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from interactd.api.answer import Answer
 from interactd.api.body import missing
@@ -60,6 +60,8 @@ async def _of_company(c: Context, company: int) -> Answer:
 
 
 REFUSES = (Missing("companyId is missing"), NotFound("company", detail=3003), NOT_YOURS)
-CALLS = (*ENTITY.calls("put", refuses=REFUSES), *ENTITY.calls("get", may=USER), *ENTITY.calls("post", "delete", "delete_ids"),
+ONE = (*ENTITY.calls("get", may=USER), *ENTITY.calls("post", "delete"))
+CALLS = (*ENTITY.calls("put", refuses=REFUSES), *ONE, *ENTITY.calls("delete_ids"),
+         *(evolve(one, path="/v2/admin/group/:id", documented=False) for one in ONE),
          ENTITY.call("GET", "/v2/admin/companies/:id/groups", "of_company", run=_of_company, may=USER, kind="company", query=PAGING,
                      wrapped="list", summary="Groups of a company"))
