@@ -17,6 +17,7 @@ from interactd.changes import Hub
 from interactd.config import Config
 from interactd.db import Database
 from interactd.events.intake import Intake
+from interactd.images import Images
 from interactd.jobs.timed import Jobs
 from interactd.live.service import Live
 
@@ -47,6 +48,7 @@ async def build(reactor: Any, config: Config, dsn: str) -> Parts:
     await database.open()
     hub = Hub()
     passwords = Passwords(config.auth, reactor)
+    images = Images(config.limits, reactor)
     throttle = Throttle(config.auth.login_attempts, config.auth.login_window)
     credentials = Credentials(database, passwords, throttle, reactor.seconds)
     sessions = Sessions(database, hub, credentials, config, reactor.seconds)
@@ -54,9 +56,10 @@ async def build(reactor: Any, config: Config, dsn: str) -> Parts:
     live = Live(database, hub, sessions, config.live, reactor)
     intake = Intake(reactor, dsn, config, hub)
     await intake.open()
-    app = App(config, database, hub, sessions, passwords, credentials, keys, intake, reactor, live, CALLS)
+    app = App(config, database, hub, sessions, passwords, images, credentials, keys, intake, reactor, live, CALLS)
     passwords.startService()
+    images.startService()
     live.startService()
     jobs = Jobs(reactor, database, config, hub)
     jobs.startService()
-    return Parts(app, Api(app, CALLS), (database, passwords, jobs, live, intake))
+    return Parts(app, Api(app, CALLS), (database, passwords, images, jobs, live, intake))

@@ -4,13 +4,13 @@ from __future__ import annotations
 from interactd.api import description, probes
 from interactd.api.call import Call
 from interactd.entities import (account, activities, basicinfos, companies, contact_lists, contacts, customfields, deals, devices,
-                                groups, interactions, memberships, notes, sessions, tasklists, tasks, triggerdevices, users,
-                                wiping)
+                                groups, interactions, memberships, notes, pictures, sessions, tasklists, tasks, triggerdevices,
+                                users, wiping)
 from interactd.events import puts
 from interactd.live import handshake
 from interactd.sync import cleanup, merge, share
 
 MODULES = (account, activities, basicinfos, cleanup, companies, contact_lists, contacts, customfields, deals,
-           description, devices, groups, handshake, interactions, memberships, merge, notes, probes, puts, sessions, share, tasklists, tasks,
+           description, devices, groups, handshake, interactions, memberships, merge, notes, pictures, probes, puts, sessions, share, tasklists, tasks,
            triggerdevices, users, wiping)
 CALLS: tuple[Call, ...] = tuple(call for module in MODULES for call in module.CALLS)

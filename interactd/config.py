@@ -94,6 +94,8 @@ class Limits:
     items: int = key("200", whole(1, 100000), "Entries of each list inside a contact.")
     devices: int = key("200", whole(1, 100000), "Devices, and trigger devices, of one user.")
     sessions: int = key("50", whole(1, 100000), "Open sessions of one user; a login beyond them is refused.")
+    pictures_at_once: int = key("1", whole(1, 64), "Pictures read at the same time, each in a thread; one may take some hundred MB.")
+    pictures_waiting: int = key("16", whole(1, 10000), "Pictures that may wait to be read; the next one is answered with 503.")
     picture_bytes: int = key("1 GiB", size(0, 1 << 50), "Pictures of one user, together.")
     page_slice: int = key("500", whole(1, 100000), "Rows read at once while a long list is sent.")
 

@@ -226,5 +226,5 @@ def refusal(state: str, what: str, detail: str) -> ApiError:
 
 REFUSALS: dict[str, type[ApiError]] = {
     "IA400": Invalid, "IA401": Unauthenticated, "IA402": Refused, "IA403": Forbidden, "IA409": Outdated, "IA410": Conflict,
-    "IA301": Assigned, "IA302": Registered, "IA303": EmailTaken, "IA429": TooMany,
+    "IA301": Assigned, "IA302": Registered, "IA303": EmailTaken, "IA305": ForeignPicture, "IA429": TooMany,
 }

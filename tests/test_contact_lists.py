@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from tests.test_contacts import NETWORKS, UNSET, ContactCase
 
-REALMS = {"contacts": 103, "profiles": 107, "searchTerms": 108, "tags": 109, "notes": 106, "interactions": 105}
+REALMS = {"contacts": 103, "profiles": 107, "searchTerms": 108, "tags": 109, "notes": 106, "interactions": 105, "pictures": 100}
 
 
 class Lists(ContactCase):

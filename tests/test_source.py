@@ -18,11 +18,12 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 # Which parts a part may import; whatever starts the daemon may import everything.
 GROUND = {"errors", "changes", "statement", "keys", "refusals", "config", "metrics", "tls"}
-STORE = GROUND | {"lane", "db", "migrate"}
-KERNEL = STORE | {"auth", "api"}
+STORE = GROUND | {"lane", "db", "migrate", "threads"}
+KERNEL = STORE | {"auth", "images", "api"}
 MAY = {
     "errors": set(), "changes": set(), "statement": set(), "keys": {"refusals"}, "refusals": set(), "metrics": set(), "tls": set(),
     "config": {"keys", "configfile"}, "configfile": {"config", "keys", "refusals"},
+    "threads": {"errors"}, "images": {"config", "threads"},
     "lane": GROUND, "db": GROUND | {"lane"}, "migrate": GROUND, "auth": STORE, "api": KERNEL,
     "events": STORE | {"auth"}, "live": STORE | {"auth"},
     "entities": KERNEL | {"events"}, "sync": KERNEL | {"events", "entities"}, "imports": KERNEL | {"events", "entities", "sync"},

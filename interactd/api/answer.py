@@ -57,3 +57,9 @@ def deleted() -> Answer:
 def done() -> Answer:
     """HTTP 200, `code` 200, nothing else to say."""
     return Answer(200, b'{"code":200,"devmsg":"success"}')
+
+
+def has(headers: Mapping[str, str], etag: str) -> bool:
+    """Whether the client says that it has what this ETag stands for."""
+    known = [tag.strip().removeprefix("W/") for tag in headers.get("if-none-match", "").split(",")]
+    return etag in known or known == ["*"]

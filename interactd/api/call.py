@@ -142,7 +142,8 @@ class Call:
     late_who: bool = False                       # the call authenticates by itself, inside its statement
     upgrade: bool = False                        # a WebSocket handshake
     subprotocol: str = ""                        # the WebSocket subprotocol whose first message may bring the authToken
-    raw: bool = False                            # not JSON: pages, pictures
+    media: tuple[str, ...] = ()                  # what it answers, where that is not JSON: pages, pictures
+    cached: bool = False                         # its answer has an ETag; 304 to who knows it
     example: Any = None                          # a body, for OpenAPI
     refuses: tuple[ApiError, ...] = ()           # errors beyond those that follow from this declaration, for OpenAPI
     partly: Any = None                           # schema of an answer of which all parts failed, for OpenAPI

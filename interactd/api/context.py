@@ -17,6 +17,7 @@ from interactd.changes import Changed, Hub
 from interactd.config import Config
 from interactd.db import Database, Queries, Statement, Step
 from interactd.errors import NotFound
+from interactd.images import Images
 
 if TYPE_CHECKING:
     from interactd.api.call import Call
@@ -36,6 +37,7 @@ class App:
     hub: Hub
     sessions: Sessions
     passwords: Passwords
+    images: Images
     credentials: Credentials
     trigger_keys: TriggerKeys
     intake: Intake

@@ -41,25 +41,25 @@ def _described(calls: tuple[Call, ...]) -> bytes:
     return orjson.dumps(document(calls))
 
 
-@call("GET", "/docs", may=PUBLIC, realm=0, name="description.page", raw=True, answer={"type": "string", "contentMediaType": "text/html"})
+@call("GET", "/docs", may=PUBLIC, realm=0, name="description.page", media=("text/html",), answer={"type": "string"})
 async def page(c: Context) -> Answer:
     """A page on which this description can be read and tried."""
     return _text(".html", PAGE % {"root": _root(c)}, 0)
 
 
-@call("GET", "/docs/start.js", may=PUBLIC, realm=0, name="description.start", raw=True, documented=False)
+@call("GET", "/docs/start.js", may=PUBLIC, realm=0, name="description.start", media=("text/javascript",), documented=False)
 async def start(c: Context) -> Answer:
     """What the page runs."""
     return _text(".js", START % {"root": _root(c)}, 0)
 
 
-@call("GET", "/docs/swagger-ui.css", may=PUBLIC, realm=0, name="description.style", raw=True, documented=False)
+@call("GET", "/docs/swagger-ui.css", may=PUBLIC, realm=0, name="description.style", media=("text/css",), documented=False)
 async def style(c: Context) -> Answer:
     """The viewer's style."""
     return _text(".css", _viewer("swagger-ui.css"), 86400)
 
 
-@call("GET", "/docs/swagger-ui-bundle.js", may=PUBLIC, realm=0, name="description.viewer", raw=True, documented=False)
+@call("GET", "/docs/swagger-ui-bundle.js", may=PUBLIC, realm=0, name="description.viewer", media=("text/javascript",), documented=False)
 async def viewer(c: Context) -> Answer:
     """The viewer."""
     return _text(".js", _viewer("swagger-ui-bundle.js"), 86400)

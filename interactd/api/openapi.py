@@ -28,6 +28,7 @@ SCHEMES: dict[str, Schema] = {
     "queryToken": {"type": "apiKey", "in": "query", "name": "authToken", "description": "Only where a socket opens."},
     "triggerToken": {"type": "apiKey", "in": "header", "name": "triggerToken", "description": "From `PUT /v2/triggerDevices`."},
 }
+KNOWN: Schema = {"name": "If-None-Match", "in": "header", "description": "ETags of what the client has already.", "schema": {"type": "string"}}
 CALLBACK: Schema = {"name": "callback", "in": "query", "description": "JSONP: the function that the script calls.",
                     "schema": {"type": "string", "maxLength": 128, "pattern": r"^[A-Za-z_$][\w$]*(\.[A-Za-z_$][\w$]*)*$"}}
 
@@ -60,7 +61,7 @@ def _operation(group: tuple[Call, ...], schemas: Schemas) -> Schema:
     first = group[0]
     operation: Schema = {
         "operationId": first.name, "summary": "; ".join(c.summary.rstrip(".") for c in group), "tags": [first.name.partition(".")[0]],
-        "parameters": [*_ids(first), *_commands(group), *_query(group)], "security": _security(group),
+        "parameters": [*_ids(first), *_commands(group), *_query(group), *([KNOWN] if first.cached else [])], "security": _security(group),
         "responses": _responses(group, schemas)}
     if any(c.cmd for c in group):
         operation["description"] = "\n".join(f"- `{'cmd=' + c.cmd if c.cmd else 'no cmd'}` ({c.name}): {c.summary}" for c in group)
@@ -88,7 +89,7 @@ def _query(group: tuple[Call, ...]) -> list[Schema]:
         for param in call.query:
             params.setdefault(param.name, (param, []))[1].append(call)
     made = [_param(param, users, group) for param, users in params.values()]
-    return [*made, CALLBACK] if group[0].verb == "GET" and not group[0].raw and not group[0].upgrade else made
+    return [*made, CALLBACK] if group[0].verb == "GET" and not group[0].media and not group[0].upgrade else made
 
 
 def _param(param: Param, users: list[Call], group: tuple[Call, ...]) -> Schema:
@@ -148,6 +149,8 @@ def _responses(group: tuple[Call, ...], schemas: Schemas) -> Schema:
     made: Schema = {}
     for status in sorted({c.success for c in group}):
         made[str(status)] = _success([c for c in group if c.success == status], schemas)
+    if group[0].cached:
+        made["304"] = {"description": "not changed"}
     codes: dict[str, dict[int, str]] = {}
     for call in group:
         for code, found in answers.described(call, answers.errors(call)).items():
@@ -162,6 +165,5 @@ def _success(calls: list[Call], schemas: Schemas) -> Schema:
     if first.upgrade:
         return {"description": "The WebSocket is open."}
     schema = _any_of([answers.success(c, schemas) for c in calls])
-    media = (first.answer or {}).get("contentMediaType", "text/plain") if first.raw else "application/json"
-    script = {JAVASCRIPT: {"schema": {"type": "string"}}} if first.verb == "GET" and not first.raw else {}
-    return {"description": "success", "content": {media: {"schema": schema}, **script}}
+    script = {JAVASCRIPT: {"schema": {"type": "string"}}} if first.verb == "GET" and not first.media else {}
+    return {"description": "success", "content": {**{media: {"schema": schema} for media in first.media or ("application/json",)}, **script}}

@@ -17,7 +17,6 @@ ENOUGH = 64 << 20          # bytes free under the state directory, below which t
 SCHEMA = Statement("probe_schema", "SELECT max(version) FROM schema_versions")
 ALIVE = {"type": "object", "required": ["alive"], "properties": {"alive": {"const": True}}}
 READY = {"type": "object", "required": ["ready"], "properties": {"ready": {"const": True}}}
-TEXT = {"type": "string", "contentMediaType": "text/plain"}
 
 
 @call("GET", "/healthz", may=PUBLIC, realm=0, name="probe.alive", answer=ALIVE)
@@ -36,7 +35,8 @@ async def ready(c: Context) -> Answer:
     return value({"ready": True})
 
 
-@call("GET", "/metrics", may=PUBLIC, realm=0, name="probe.metrics", answer=TEXT, raw=True, refuses=(Forbidden("not from this address"),))
+@call("GET", "/metrics", may=PUBLIC, realm=0, name="probe.metrics", answer={"type": "string"}, media=("text/plain",),
+      refuses=(Forbidden("not from this address"),))
 async def metrics(c: Context) -> Answer:
     """Counters and timings for Prometheus; read from the addresses that `[http] metrics-from` names."""
     if not _near(c):

@@ -10,6 +10,7 @@ from zope.interface import implementer
 
 from interactd.api.answer import Answer
 
+BODILESS = (204, 304)
 STALLED = 30.0          # seconds without progress that end an answer
 
 
@@ -58,12 +59,14 @@ async def send(wire: WireRequest, answer: Answer, clock: Any) -> None:
     if wire.finished or wire._disconnected:
         return
     wire.setResponseCode(answer.status)
-    wire.setHeader("Content-Type", answer.media)
+    if answer.status not in BODILESS:
+        wire.setHeader("Content-Type", answer.media)
     for name, said in answer.headers.items():
         wire.setHeader(name, said)
     head = wire.method == b"HEAD"
     if isinstance(answer.body, bytes):
-        wire.setHeader("Content-Length", str(len(answer.body)))
+        if answer.status not in BODILESS:
+            wire.setHeader("Content-Length", str(len(answer.body)))
         if answer.body and not head:
             wire.write(answer.body)
     elif not head and not await _pieces(wire, answer, clock):

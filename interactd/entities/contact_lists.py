@@ -10,7 +10,7 @@ from interactd.api.context import Context
 from interactd.api.entity import Entity
 from interactd.api.listing import Listing
 from interactd.db import Statement, Step
-from interactd.entities import deals, interactions, notes, tasks
+from interactd.entities import deals, interactions, notes, pictures, tasks
 from interactd.entities.contact_parts import PROFILES, Profiles
 from interactd.entities.contacts import ANSWER, KNOWN, PROJECTIONS
 from interactd.entities.projections import PROJECTION
@@ -69,5 +69,6 @@ CALLS = (
     _entities("notes", 106, notes.ENTITY),
     _entities("deals", 104, deals.ENTITY),
     _entities("tasks", 110, tasks.ENTITY),
+    _entities("pictures", 100, pictures.ENTITY),
     _entities("interactions", 105, interactions.ENTITY, TALKED),
 )

@@ -111,7 +111,7 @@ def _check(c: Context) -> None:
 
 def _socket(path: str, name: str) -> Call:
     return Call("GET", path, name, USER, ACTION, REALM, open_socket, kind="device", query=(DEVICE_ID,), upgrade=True,
-                subprotocol=SUBPROTOCOL, success=101, raw=True, summary=(open_socket.__doc__ or ""))
+                subprotocol=SUBPROTOCOL, success=101, summary=(open_socket.__doc__ or ""))
 
 
 CALLS = (_socket("/interact-server/socket", "socket.open"), _socket("/v2/socket", "socket.open_v2"))
