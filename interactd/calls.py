@@ -11,6 +11,6 @@ from interactd.live import handshake
 from interactd.sync import cleanup, merge, share
 
 MODULES = (account, activities, basicinfos, cleanup, companies, contact_lists, contacts, customfields, deals,
-           description, devices, groups, handshake, interactions, memberships, merge, notes, pictures, probes, puts, sessions, share, tasklists, tasks,
-           triggerdevices, users, wiping)
+           description, devices, groups, handshake, interactions, memberships, merge, notes, pictures, probes, puts, sessions, share, tasklists,
+           tasks, triggerdevices, users, wiping)
 CALLS: tuple[Call, ...] = tuple(call for module in MODULES for call in module.CALLS)
