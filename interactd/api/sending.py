@@ -5,11 +5,13 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
+from twisted.logger import Logger
 from twisted.web.http import Request as WireRequest
 from zope.interface import implementer
 
 from interactd.api.answer import Answer
 
+log = Logger()
 BODILESS = (204, 304)
 STALLED = 30.0          # seconds without progress that end an answer
 
@@ -83,7 +85,9 @@ async def _pieces(wire: WireRequest, answer: Answer, clock: Any) -> bool:
         async for piece in answer.body:
             await tap.ready()
             wire.write(piece)
-    except Exception:
+    except Exception as error:
+        if not isinstance(error, Gone):
+            log.failure("an answer broke off")
         if not wire._disconnected and wire.channel is not None:
             wire.channel.forceAbortClient()
         return False
