@@ -95,8 +95,10 @@ class Lines(TestCase):
     @given(st.lists(st.one_of(
         st.binary(max_size=40), st.sampled_from([
             b"BEGIN:VCARD\r\n", b"END:VCARD\n", b"N:", b"FN:x\n", b"TEL;TYPE=", b"ADR:", b"PHOTO;ENCODING=b:", b"PHOTO:data:image/png;base64\\,",
-            b"item1.", b"X-ABLABEL:_$!<Home>!$_\n", b'"', b";", b",", b"\\", b"=", b"\r\n ", b"\n", b"REV:2012-12-31T00:00:00Z\n", b"ORG:", b"KIND:group\n",
-            b"ENCODING=QUOTED-PRINTABLE:", b"CHARSET=utf-16:", b"CHARSET=rot13:", b"CATEGORIES:a,b\n", b"GENDER:", b"EMAIL:", b"URL:"])), max_size=40))
+            b"item1.", b"X-ABLABEL:_$!<Home>!$_\n", b'"', b";", b",", b"\\", b"=", b"\r\n ", b"\n", b"REV:2012-12-31T00:00:00Z\n", b"ORG:",
+            b"KIND:group\n",
+            b"ENCODING=QUOTED-PRINTABLE:", b"CHARSET=utf-16:", b"CHARSET=rot13:", b"CATEGORIES:a,b\n", b"GENDER:", b"EMAIL:",
+            b"URL:"])), max_size=40))
     def test_anything(self, pieces: list[bytes]) -> None:
         """Whatever the bytes: no exception, and what comes out can be stored."""
         for card in cards(b"BEGIN:VCARD\n" + b"".join(pieces)):
