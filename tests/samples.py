@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from interactd.api.call import Call, Param
-from interactd.api.fields import Field, fields_of
+from interactd.api.fields import fields_of
 
 Ids = Mapping[str, int]
 
@@ -70,12 +70,8 @@ def wrong_types(call: Call, ids: Ids = {}) -> Iterator[tuple[str, dict[str, Any]
     if call.body is None or not isinstance(right, dict):
         return
     for f in fields_of(call.body):
-        if _read(f, call.create):
+        if f.taken(call.create):
             yield f.key, {**right, f.key: 17 if f.schema.get("type") == "string" else "no such value"}
-
-
-def _read(f: Field, create: bool) -> bool:
-    return f.read is not None and not (f.create_only and not create) and not (f.update_only and create)
 
 
 def wrong_params(call: Call) -> Iterator[tuple[str, str]]:

@@ -36,6 +36,13 @@ class Events(ApiCase):
         log = (await self.get("/v2/activities?limit=1", self.me)).json["data"][0]
         self.assertEqual((log["action"], log["entityType"], log["entity"]["newState"]), ("insert", "interaction", stored))
 
+    async def test_contacts_sent(self) -> None:
+        """Who it was says the number alone: contacts and basicInfos that an event names are ignored."""
+        sent = {"person": {"id": self.acme["id"]}, "organizationId": self.acme["id"], "basicInfoId": 999999}
+        stored = await self.event(**sent)
+        self.assertEqual((stored["person"]["id"], stored["basicInfoId"]), (self.ada["id"], self.ada["basicInfos"][0]["id"]))
+        self.assertNotIn("organization", stored)
+
     async def test_tokens(self) -> None:
         """Without token, with a dead one, with an authToken: 401; a body is judged after the token."""
         event = {"type": "call-incoming", "data": "1"}

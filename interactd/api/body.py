@@ -131,7 +131,7 @@ def _unaliased(fields: tuple[Field, ...], value: Mapping[str, Any]) -> dict[str,
 
 
 def _attribute(f: Field, sent: Mapping[str, Any], into: _Into) -> None:
-    if f.read is None or (f.create_only and not into.create) or (f.update_only and into.create):
+    if f.read is None or not f.taken(into.create):
         return
     name, value, columns, faults = into.prefix + f.key, sent.get(f.key), into.columns, into.faults
     if value is None:

@@ -45,6 +45,7 @@ class Field:
     default_sql: str | None = None             # the same, as SQL
     create_only: bool = False
     update_only: bool = False                  # every update needs it; a create ignores it
+    later: bool = False                        # an update may set it; a create ignores it
     blank: bool = True                         # `""` clears it on update
     any_case: bool = False                     # its key is known in any letter case
     clears: Columns | None = None              # what `null` stores on update; None: it can not be cleared
@@ -55,6 +56,10 @@ class Field:
     def key(self) -> str:
         """The JSON key: camelCase of the name."""
         return camel(self.name)
+
+    def taken(self, create: bool) -> bool:
+        """Whether a body that creates, or one that updates, sets it; what is sent else is ignored."""
+        return self.read is not None and not (self.update_only or self.later if create else self.create_only)
 
 
 def camel(name: str) -> str:

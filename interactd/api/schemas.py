@@ -86,15 +86,24 @@ def _object(row: type, properties: dict[str, Schema], required: list[Field]) -> 
     for f in fields_of(row):
         for alias in f.aliases:
             name, _, inner = alias.partition("=")
-            said = {"type": "integer"} if inner else {k: v for k, v in properties[f.key].items() if k != "default"}
-            properties[name] = {**said, "deprecated": True, "description": f"The same as `{f.key}{'.' + inner if inner else ''}`."}
+            properties[name] = {**_aliased(properties[f.key], inner), "deprecated": True,
+                                "description": f"The same as `{f.key}{'.' + inner if inner else ''}`."}
     must = [f.key for f in required if not f.aliases]
     schema: Schema = {"description": _said(row), "type": "object", "properties": properties, "additionalProperties": False}
     return {**schema, **({"required": must} if must else {})}
 
 
+def _aliased(schema: Schema, inner: str) -> Schema:
+    """What an alias takes: the same, the one item of a list (`[]`), or the id in an object."""
+    if inner == "[]" and "items" in schema:
+        return dict(schema["items"])
+    if inner and schema != IGNORED:
+        return {"type": "integer"}
+    return {key: value for key, value in schema.items() if key != "default"}
+
+
 def _taken(schemas: Schemas, f: Field, create: bool) -> Schema:
-    if f.read is None or (f.create_only and not create) or (f.update_only and create):
+    if not f.taken(create):
         return dict(IGNORED)
     if f.row is not None:
         return _nested(schemas, f)
@@ -110,9 +119,9 @@ def _clearable(f: Field, create: bool) -> bool:
 
 def _nested(schemas: Schemas, f: Field) -> Schema:
     assert f.row is not None
-    if f.schema["type"] == "array":
-        return {"type": ["array", "null"], "items": schemas.item(f.row), "maxItems": 200}
     whole = any(inner.name == "id" for inner in fields_of(f.row))
+    if f.schema["type"] == "array":
+        return {"type": ["array", "null"], "items": schemas.item(f.row) if whole else schemas.new(f.row), "maxItems": 200}
     return {"anyOf": [schemas.item(f.row) if whole else schemas.change(f.row), {"type": "null"}]}
 
 

@@ -41,9 +41,9 @@ class Interaction:
     status: str = text("status", 50)
     custom_tags: str = text("custom_tags", 1000)
     basic_info_id: int = declare(Field(lambda v: {"basic_info_id": identity(v)}, {"type": "integer", "format": "int64"}, "{t}.basic_info_id",
-                                       columns=("basic_info_id",), clears={"basic_info_id": None}))
-    organization: dict[str, Any] = reference("organization_id", _NAMED % "organization_id", aliases=("organizationId=id",))
-    person: dict[str, Any] = reference("person_id", _NAMED % "person_id", aliases=("personId=id",))
+                                       columns=("basic_info_id",), clears={"basic_info_id": None}, later=True))
+    organization: dict[str, Any] = reference("organization_id", _NAMED % "organization_id", aliases=("organizationId=id",), later=True)
+    person: dict[str, Any] = reference("person_id", _NAMED % "person_id", aliases=("personId=id",), later=True)
     external_systems: list[ExternalSystem] = items(ExternalSystem, "'[]'", aliases=("externalSystem=[]",))
     sent_at: int = declare(Field(lambda v: {"sent_at": v if isinstance(v, int) and not isinstance(v, bool) else _no_time()},
                                  {"type": "integer", "format": "int64", "writeOnly": True}, create_only=True))
