@@ -20,6 +20,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from interactd import cluster
 from interactd.accounts import Account, account_for, may, own_account
+from tests.postgres import roomy
 
 _ROOT = Path(__file__).resolve().parent.parent
 _PATIENCE = 60.0       # seconds until a process that hangs is killed, which fails its test
@@ -150,7 +151,7 @@ class Place:
     def __init__(self, case: SynchronousTestCase, account: Account) -> None:
         self.case = case
         self.account = account
-        self.folder = Path(tempfile.mkdtemp(prefix="interactd-test-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="interactd-test-", dir=roomy()))
         case.addCleanup(self._sweep)
         os.chown(self.folder, account.uid, account.gid)
         self.folder.chmod(0o755)

@@ -87,7 +87,7 @@ def _start() -> Server:
         atexit.register(server.drop, server.url(server.template))
         return server
     account = account_for("")
-    home = Path(tempfile.mkdtemp(prefix="interactd-test-", dir=_roomy()))
+    home = Path(tempfile.mkdtemp(prefix="interactd-test-", dir=roomy()))
     home.chmod(0o755)
     layout = cluster.prepare(home / "pg", account)
     subprocess.run(detached(layout.initdb, account), env=layout.environment, check=True, stdout=subprocess.DEVNULL)
@@ -102,7 +102,7 @@ def _start() -> Server:
     return Server(cluster.url(layout, "postgres"), keeper)
 
 
-def _roomy() -> str | None:
+def roomy() -> str | None:
     memory = Path("/dev/shm")
     return str(memory) if memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > _ROOM else None
 

@@ -26,12 +26,8 @@ def alive(pid: int) -> bool:
         return False
 
 
-class OwnAccountTests(SynchronousTestCase):
-    """Under the account of the tests: root, where they run as root."""
-
-    def account(self) -> Account:
-        """Who runs the daemon."""
-        return own_account()
+class AccountTests:
+    """What depends on the account that runs the daemon."""
 
     def setUp(self) -> None:
         self.place = Place(self, self.account())
@@ -63,16 +59,6 @@ class OwnAccountTests(SynchronousTestCase):
             if found.st_mode & 0o070:
                 self.assertEqual((found.st_gid, served.is_ours and os.geteuid() == 0), (served.gid, False))
 
-    def test_stops(self) -> None:
-        """Whichever signal ends the daemon, PostgreSQL has ended in order before it."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            daemon = self.place.daemon()
-            server = self.place.server()
-            self.assertNotEqual(os.getsid(server), os.getsid(daemon.process.pid))
-            daemon.stop(number)
-            self.assertFalse(alive(server))
-            self.assertFalse((self.place.state / "postgres" / "data" / "postmaster.pid").exists())
-
     def test_stopped_while_it_is_made(self) -> None:
         """A stop in the middle of the first start leaves nothing that runs, and nothing that the next start stumbles over."""
         for number in (signal.SIGTERM, signal.SIGKILL):
@@ -93,6 +79,39 @@ class OwnAccountTests(SynchronousTestCase):
         self.assertIn(f"process {left}) was left", again.printed)
         self.assertFalse(alive(left))
         self.assertNotIn("applied", again.printed)
+
+    def test_stranger_with_the_old_number(self) -> None:
+        """A process that has got the number of an old PostgreSQL is left alone, and PostgreSQL starts all the same."""
+        daemon = self.place.daemon()
+        note = self.place.state / "postgres" / "data" / "postmaster.pid"
+        server = self.place.server()
+        daemon.process.send_signal(signal.SIGSTOP)
+        os.kill(server, signal.SIGKILL)
+        daemon.stop(signal.SIGKILL)
+        stranger = self.place.run("-c", "import time; print('here', flush=True); time.sleep(1000)")
+        stranger.until("here")
+        note.write_text(note.read_text().replace(str(server), str(stranger.process.pid), 1))
+        self.place.daemon()
+        self.assertTrue(alive(stranger.process.pid))
+        self.assertNotEqual(self.place.server(), stranger.process.pid)
+
+
+class OwnAccountTests(AccountTests, SynchronousTestCase):
+    """Under the account of the tests: root, where they run as root."""
+
+    def account(self) -> Account:
+        """Who runs the daemon."""
+        return own_account()
+
+    def test_stops(self) -> None:
+        """Whichever signal ends the daemon, PostgreSQL has ended in order before it."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            daemon = self.place.daemon()
+            server = self.place.server()
+            self.assertNotEqual(os.getsid(server), os.getsid(daemon.process.pid))
+            daemon.stop(number)
+            self.assertFalse(alive(server))
+            self.assertFalse((self.place.state / "postgres" / "data" / "postmaster.pid").exists())
 
     def test_both_killed(self) -> None:
         """After kill -9 of the daemon and of PostgreSQL, the next start recovers."""
@@ -140,24 +159,9 @@ class OwnAccountTests(SynchronousTestCase):
         self.assertEqual(refused.wait(), 1)
         self.assertIn("not empty", refused.printed)
 
-    def test_stranger_with_the_old_number(self) -> None:
-        """A process that has got the number of an old PostgreSQL is left alone, and PostgreSQL starts all the same."""
-        daemon = self.place.daemon()
-        note = self.place.state / "postgres" / "data" / "postmaster.pid"
-        server = self.place.server()
-        daemon.process.send_signal(signal.SIGSTOP)
-        os.kill(server, signal.SIGKILL)
-        daemon.stop(signal.SIGKILL)
-        stranger = self.place.run("-c", "import time; print('here', flush=True); time.sleep(1000)")
-        stranger.until("here")
-        note.write_text(note.read_text().replace(str(server), str(stranger.process.pid), 1))
-        self.place.daemon()
-        self.assertTrue(alive(stranger.process.pid))
-        self.assertNotEqual(self.place.server(), stranger.process.pid)
 
-
-class OrdinaryAccountTests(OwnAccountTests):
-    """The same under an ordinary account, when the tests run as root."""
+class OrdinaryAccountTests(AccountTests, SynchronousTestCase):
+    """Under an ordinary account, when the tests run as root."""
 
     def account(self) -> Account:
         """Who runs the daemon."""
