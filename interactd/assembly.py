@@ -16,6 +16,7 @@ from interactd.calls import CALLS
 from interactd.changes import Hub
 from interactd.config import Config
 from interactd.db import Database
+from interactd.epochs import renew_epochs
 from interactd.events.intake import Intake
 from interactd.images import Images
 from interactd.jobs.timed import Jobs
@@ -46,6 +47,7 @@ async def build(reactor: Any, config: Config, dsn: str) -> Parts:
     """All parts, started; the first error is raised."""
     database = Database(reactor, dsn, config.database.pool, public_url=config.http.public_url)
     await database.open()
+    await renew_epochs(database)
     hub = Hub()
     passwords = Passwords(config.auth, reactor)
     images = Images(config.limits, reactor)

@@ -49,6 +49,24 @@ class Ended:
 
 
 @frozen
+class Entered:
+    """A device opened a socket and has this generation now: what it had open before, here or at another node, is over."""
+
+    user_id: int
+    device_id: int
+    generation: int
+
+
+@frozen
+class Acknowledged:
+    """The device has the notification: its socket said so (the row follows within a tenth of a second)."""
+
+    user_id: int
+    device_id: int
+    interaction_id: int
+
+
+@frozen
 class DeviceMoved:
     """A phone changed hands: this device of the user is inactive now."""
 

@@ -106,6 +106,8 @@ class Live:
 
     ping_every: float = key("30", number(1, 3600), "Seconds between pings.")
     ping_timeout: float = key("20", number(1, 3600), "Seconds without an answer to a ping after which a socket is closed.")
+    heartbeat_every: float = key("25", number(1, 3600), "Seconds between application pings of interactd.1 (browsers see no others).")
+    replay_most: int = key("1000", whole(1, _MANY), "Messages that are replayed to a socket; one that missed more must synchronize.")
     first_message_timeout: float = key("10", number(0.1, 3600), "Seconds in which a socket opened without a token must send one.")
     unauthenticated_per_address: int = key("20", whole(1, _MANY), "Sockets of one address that have not sent a token yet.")
     unauthenticated: int = key("1000", whole(1, _MANY), "Sockets of all addresses that have not sent a token yet.")

@@ -141,11 +141,36 @@ class LiveCase(ApiCase):
         """The seed's socket."""
         return await self.connect(f"?deviceId={device}&authToken={(who or self.me).token}")
 
+    async def follow(self, device: str = "phone", who: Person | None = None, resume: Any = None, start: bool = True) -> Client:
+        """A socket of interactd.1: it goes on where `resume` says, else from its opening on unless `start` says to wait."""
+        client = await self.connect(f"?deviceId={device}&authToken={(who or self.me).token}", protocols=("interactd.1",))
+        if resume is not None:
+            client.say(resume if isinstance(resume, dict) else {"resume": resume, "epoch": self.epoch(who)})
+        elif start:
+            client.say({"resume": (await client.next())["seq"], "epoch": self.epoch(who)})
+            while "resumed" not in await client.next():
+                pass
+        return client
+
+    def epoch(self, who: Person | None = None) -> str:
+        """The epoch of a user's numbers."""
+        return str(self.sql("SELECT epoch FROM counters WHERE user_id = %s", (who or self.me).id)[0][0])
+
     async def told(self, client: Client) -> Any:
-        """The next notification."""
-        while "type" not in (message := await client.next()):
-            self.assertEqual(set(message), {"message", "lastSyncTime"})
+        """The next notification, update or retract."""
+        while not {"type", "update", "retract"} & set(message := await client.next()):
+            self.assertTrue({"message", "opened", "resumed", "ping"} & set(message), message)
         return message
+
+    async def swept(self) -> None:
+        """The sweep is due, and done."""
+        self.clock.advance(self.config.live.sweep_every)
+        await self.idle()
+
+    async def idle(self) -> None:
+        """Nothing is under way in the live side."""
+        while self.live._works:
+            await next(iter(self.live._works))
 
     async def ended(self, client: Client) -> int | None:
         """The code of the close frame, once the connection is gone."""
@@ -156,13 +181,15 @@ class LiveCase(ApiCase):
 
     def event(self, who: Person, *devices: int, kind: str = "call-incoming", late: bool = False, age: int = 0) -> Notice:
         """A stored event, committed and not yet told."""
-        frame = orjson.dumps({"type": kind, "data": "+4930123", "seq": 1, **({"late": True} if late else {})}).decode()
+        seq, prev = self.sql("UPDATE counters SET seq = seq + 1, event_prev = event_seq, event_seq = seq + 1 WHERE user_id = %s "
+                             "RETURNING seq, event_prev", who.id)[0]
+        frame = orjson.dumps({"type": kind, "data": "+4930123", "seq": seq, **({"late": True} if late else {})}).decode()
         ident = int(self.sql(
             "INSERT INTO interactions (user_id, type, data, time, sort_time, received, late, notice, created_seq, seq) "
-            "VALUES (%s, %s, '+4930123', 1, 1, now_ms() - %s, %s, %s, 1, 1) RETURNING id", who.id, kind, age, late, frame)[0][0])
+            "VALUES (%s, %s, '+4930123', 1, 1, now_ms() - %s, %s, %s, %s, %s) RETURNING id", who.id, kind, age, late, frame, seq, seq)[0][0])
         for device in devices:
-            self.sql("INSERT INTO deliveries (interaction_id, device_id, user_id, seq) VALUES (%s, %s, %s, 1)", ident, device, who.id)
-        return Notice(who.id, ident, 1, 0, devices, frame, kind, late)
+            self.sql("INSERT INTO deliveries (interaction_id, device_id, user_id, seq) VALUES (%s, %s, %s, %s)", ident, device, who.id, seq)
+        return Notice(who.id, ident, seq, prev, devices, frame, kind, late)
 
     def tell(self, who: Person, *devices: int, **options: Any) -> Notice:
         """A stored event that the Hub tells of."""

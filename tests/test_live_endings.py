@@ -100,7 +100,8 @@ class Ends(LiveCase):
         new = await self.connect(f"?deviceId=new&authToken={self.me.token}", protocols=("interactd.1",))
         await self.put("/v2/devices", self.person("other@example.org"), {"deviceId": token})
         self.assertEqual(await self.ended(old), 4403)
-        self.assertEqual(await new.next(), {"deviceMoved": registered.entity["id"]})
+        await new.next()
+        self.assertEqual(await new.next(), {"deviceMoved": registered.entity["id"], "seq": 1, "prev": 1})
         await plain.settled()
         self.assertEqual(list(plain.messages), [])
 
@@ -136,7 +137,7 @@ class Ends(LiveCase):
         entry = Entry(self.me.id, 1, self.phone, 0, None, False)
         ended: list[int] = []
         line = type("Line", (), {"stalled": False, "end": lambda _, code, reason: ended.append(code)})()
-        self.live.registry.add(Plain(line, entry, self.live.ledger))
+        self.live.registry.add(Plain(line, entry, self.live.desk))
         notice = self.event(self.me, self.phone)
         self.live.ledger.sent(notice.interaction_id, entry)
         self.clock.advance(5)
@@ -318,7 +319,7 @@ class Restart(LiveCase):
         self.assertEqual((await self.ended(plain), await self.ended(new)), (1012, 1012))
         self.assertEqual([message.get("type") for message in plain.messages], ["call-incoming"])
         said = orjson.loads(new.reason or "")
-        self.assertEqual(list(new.messages), [said])
+        self.assertEqual(new.messages[-1], {**said, "seq": 0, "prev": 0})
         for reason in (plain.reason, new.reason):
             self.assertTrue(500 <= orjson.loads(reason or "")["reconnectAfter"] <= 1010)
         self.assertEqual(self.marks(notice), (True, True))

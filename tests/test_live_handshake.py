@@ -90,7 +90,7 @@ class Introductions(LiveCase):
             client = await self.arrive()
             self.assertEqual(client.websocket_protocol_in_use, "interactd.1")
             client.say({"auth": self.me.token, "deviceId": "phone"})
-            client.say({"more": "before the answer"})
+            client.say({"shown": 7})                # before the answer
             await client.settled()
             await self.heard(client)
 

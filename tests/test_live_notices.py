@@ -126,13 +126,13 @@ class Types(LiveCase):
         """A plain socket gets these types, interactd.1 gets all; what was not sent is not marked."""
         self.device(self.me, "new")
         plain = await self.listen()
-        new = await self.connect(f"?deviceId=new&authToken={self.me.token}", protocols=("interactd.1",))
+        new = await self.follow("new")
         devices = [device for device, in self.sql("SELECT id FROM devices ORDER BY id")]
         mail = self.tell(self.me, *devices, kind="email-incoming")
         self.tell(self.me, *devices, kind="sms-incoming")
         self.assertEqual([(await plain.next())["type"]], ["sms-incoming"])
-        self.assertEqual([(await new.next())["type"], (await new.next())["type"]], ["email-incoming", "sms-incoming"])
-        await self.live.notifier.sweep(list(self.live.registry))
+        self.assertEqual([(await self.told(new))["type"], (await self.told(new))["type"]], ["email-incoming", "sms-incoming"])
+        await self.live.notifier.sweep(self.live.registry)
         await plain.settled()
         self.assertEqual(list(plain.messages), [])
         self.assertFalse(self.marks(mail, self.phone)[0])

@@ -24,7 +24,7 @@ MAY = {
     "errors": set(), "changes": set(), "statement": set(), "keys": {"refusals"}, "refusals": set(), "metrics": set(), "tls": set(),
     "config": {"keys", "configfile"}, "configfile": {"config", "keys", "refusals"},
     "threads": {"errors"}, "images": {"config", "threads"},
-    "lane": GROUND, "db": GROUND | {"lane"}, "migrate": GROUND, "auth": STORE, "api": KERNEL,
+    "lane": GROUND, "db": GROUND | {"lane"}, "migrate": GROUND, "epochs": STORE, "auth": STORE, "api": KERNEL,
     "events": STORE | {"auth"}, "live": STORE | {"auth"},
     "entities": KERNEL | {"events"}, "sync": KERNEL | {"events", "entities"}, "imports": KERNEL | {"events", "entities", "sync"},
     "jobs": KERNEL | {"events", "entities", "live"}, "web": KERNEL,

@@ -69,6 +69,11 @@ FROM jsonb_array_elements(:systems::jsonb) WITH ORDINALITY AS s(x, n) ORDER BY n
 MADE_BY = Statement("interactions_made_by", "SELECT t.user_id FROM interactions t WHERE t.id = :id AND t.trigger_device_id = :device")
 ROUTED = Statement("interactions_routed", "SELECT routed_json(t)::text FROM interactions t WHERE t.id = :id AND t.user_id = :owner")
 
+# Answered or over: a pop-up of it goes from every device (contract sections 6, progress, and 7).
+RETRACTED = Statement("interactions_retract", """
+INSERT INTO retracts (user_id, interaction_id, seq) SELECT t.user_id, t.id, number_of(:owner) FROM interactions t
+WHERE t.user_id = :owner AND t.id = kept('id')::bigint AND EXISTS (SELECT FROM deliveries d WHERE d.interaction_id = t.id) ON CONFLICT DO NOTHING""")
+
 
 def check_systems(body: Columns) -> None:
     """Nothing, or 400: each external system names one of the two ids at least."""
@@ -96,6 +101,8 @@ def _after(c: Context, body: Columns, ident: int | None) -> tuple[Step, ...]:
     if "external_systems" in body:
         systems = as_text(body["external_systems"])
         steps += (Step(SYSTEMS_GO, {"owner": c.owner}), Step(SYSTEMS_COME, {"owner": c.owner, "systems": systems}))
+    if body.get("status") is not None or body.get("duration") is not None:
+        steps += (Step(RETRACTED, {"owner": c.owner}),)
     return steps
 
 

@@ -8,18 +8,22 @@ import re
 from functools import partial
 
 import orjson
+from attrs import evolve
 
 from interactd.api import pipeline
 from interactd.api.answer import Answer, Upgrade
 from interactd.api.call import USER, Call, Param
 from interactd.api.context import Context
 from interactd.api.fields import Wrong
+from interactd.changes import Entered
 from interactd.db import Statement, one
 from interactd.entities.devices import canonical
 from interactd.errors import Forbidden, Invalid, Missing, Unauthenticated, UpgradeRequired
-from interactd.live.session import Entry, form_of
+from interactd.live.forms import form_of
+from interactd.live.session import Entry
 from interactd.live.websocket import Socket, resource
 from interactd.live.wire import ACTION, REALM
+from interactd.live.words import resume_of
 
 SUBPROTOCOL = "interactd.1"
 
@@ -41,9 +45,9 @@ SELECT f.id, f.active, e.generation, CASE WHEN
     OR EXISTS (SELECT FROM task_lists x WHERE x.user_id = :owner AND x.seq > f.synced_seq)
     OR EXISTS (SELECT FROM deals x WHERE x.user_id = :owner AND x.seq > f.synced_seq)
   THEN f.synced_at END,
-  EXISTS (SELECT FROM deliveries v WHERE v.user_id = :owner AND v.device_id = f.id AND v.sent_at IS NULL AND v.failed_at IS NULL
-    AND v.stored_at > now() - interval '1 day')
-FROM found f LEFT JOIN entered e ON e.id = f.id""")
+  (SELECT min(v.seq) FROM deliveries v WHERE v.user_id = :owner AND v.device_id = f.id AND v.sent_at IS NULL AND v.failed_at IS NULL
+    AND v.stored_at > now() - interval '1 day'), c.seq, c.epoch
+FROM found f JOIN counters c ON c.user_id = :owner LEFT JOIN entered e ON e.id = f.id""")
 
 
 def _device_id(said: str) -> str:
@@ -70,30 +74,32 @@ async def open_socket(c: Context) -> Answer:
 
 
 async def introduce(c: Context, message: bytes) -> Entry:
-    """Who a first message `{"auth": …, "deviceId": …}` brings; Invalid for any other message, else the errors of the handshake."""
+    """Who a first message `{"auth": …, "deviceId": …}` brings, a resume with it or not; Invalid for any other, else the handshake's errors."""
     try:
         said = orjson.loads(message)
     except orjson.JSONDecodeError:
         said = None
-    if not isinstance(said, dict) or not said.keys() <= {"auth", "deviceId"} or not isinstance(said.get("auth"), str):
+    if not isinstance(said, dict) or not said.keys() <= {"auth", "deviceId", "resume", "epoch"} or not isinstance(said.get("auth"), str):
         raise Invalid("the first message must be auth and deviceId")
     device_id = said.get("deviceId", c.query["deviceId"])
     if not isinstance(device_id, str):
         raise Invalid("deviceId is missing")
+    resume = resume_of({name: said[name] for name in ("resume", "epoch") if name in said}) if "resume" in said else None
     c.who = await c.app.sessions.who(said["auth"])
     pipeline.allow(c)
-    return await enter(c, device_id)
+    return evolve(await enter(c, device_id), resume=resume)
 
 
 async def enter(c: Context, device_id: str) -> Entry:
     """The device's next generation. Errors: 404 unknown device, 403 inactive, 401 when the session has ended meanwhile."""
     rows = await c.rows(ENTER, owner=c.owner, canonical=canonical(device_id.replace("\0", "")), session=c.user.session_id)
-    ident, active, generation, hint, waiting = one(rows, "device")
+    ident, active, generation, hint, unsent, number, epoch = one(rows, "device")
     if not active:
         raise Forbidden("the device is inactive", detail=1001)
     if generation is None:
         raise Unauthenticated("the authToken is unknown, expired or revoked")
-    return Entry(c.owner, c.user.session_id, ident, generation, hint, waiting)
+    c.app.hub.publish(Entered(c.owner, ident, generation))
+    return Entry(c.owner, c.user.session_id, ident, generation, hint, unsent is not None, number if unsent is None else unsent - 1, epoch)
 
 
 def _check(c: Context) -> None:

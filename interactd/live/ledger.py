@@ -11,6 +11,8 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from interactd import metrics
+from interactd.changes import Acknowledged, Hub
 from interactd.db import Database, Statement
 from interactd.errors import Unavailable
 
@@ -26,17 +28,18 @@ KEPT = 200_000          # marks kept while the database is away; the oldest are 
 # with `devices` the planner reads all deliveries of each device instead of one row by its key.
 MARK = Statement("mark_deliveries", """
 WITH made AS MATERIALIZED (
-  SELECT m.interaction_id, m.device_id, m.sent, m.acked
-  FROM unnest(:interactions::bigint[], :devices::bigint[], :generations::bigint[], :sent::float8[], :acked::float8[])
-    AS m (interaction_id, device_id, generation, sent, acked)
+  SELECT m.interaction_id, m.device_id, m.sent, m.acked, m.shown
+  FROM unnest(:interactions::bigint[], :devices::bigint[], :generations::bigint[], :sent::float8[], :acked::float8[], :shown::float8[])
+    AS m (interaction_id, device_id, generation, sent, acked, shown)
   JOIN devices v ON v.id = m.device_id AND v.generation = m.generation),
 held AS (
-  SELECT d.interaction_id, d.device_id, m.sent, m.acked
+  SELECT d.interaction_id, d.device_id, m.sent, m.acked,
+    CASE WHEN coalesce(d.sent_at, d.pushed_at) IS NOT NULL OR m.sent IS NOT NULL THEN m.shown END AS shown
   FROM made m JOIN deliveries d ON d.interaction_id = m.interaction_id AND d.device_id = m.device_id
   ORDER BY d.interaction_id, d.device_id FOR NO KEY UPDATE OF d)
 UPDATE deliveries d SET sent_at = coalesce(d.sent_at, now() - make_interval(secs => h.sent)),
-  acked_at = coalesce(d.acked_at, now() - make_interval(secs => h.acked))
-FROM held h WHERE d.interaction_id = h.interaction_id AND d.device_id = h.device_id""")
+  acked_at = coalesce(d.acked_at, now() - make_interval(secs => h.acked)), shown_at = coalesce(d.shown_at, now() - make_interval(secs => h.shown))
+FROM held h WHERE d.interaction_id = h.interaction_id AND d.device_id = h.device_id RETURNING h.shown IS NOT NULL""")
 
 Delivery = tuple[int, int]              # interaction, device
 
@@ -47,15 +50,17 @@ class _Mark:
 
     sent: float | None = None
     acked: float | None = None
+    shown: float | None = None
 
 
 class Ledger:
-    """Marks deliveries as sent and acknowledged: many in one statement, their times as they were."""
+    """Marks deliveries as sent, acknowledged and shown: many in one statement, their times as they were."""
 
     log = Logger()
 
-    def __init__(self, database: Database, clock: IReactorTime) -> None:
+    def __init__(self, database: Database, hub: Hub, clock: IReactorTime) -> None:
         self._database = database
+        self._hub = hub
         self._clock = clock
         self._marks: dict[tuple[int, int, int], _Mark] = {}
         self._timer: IDelayedCall | None = None
@@ -71,6 +76,11 @@ class Ledger:
     def acknowledged(self, interaction_id: int, entry: Entry) -> None:
         """The device has it."""
         self._mark(interaction_id, entry).acked = self._clock.seconds()
+        self._hub.publish(Acknowledged(entry.user_id, entry.device_id, interaction_id))
+
+    def shown(self, interaction_id: int, entry: Entry) -> None:
+        """The user sees it, says the device; if it was never delivered there, nothing is written."""
+        self._mark(interaction_id, entry).shown = self._clock.seconds()
 
     @contextmanager
     def watching(self) -> Iterator[set[Delivery]]:
@@ -126,14 +136,16 @@ class Ledger:
     async def _store(self, batch: dict[tuple[int, int, int], _Mark]) -> None:
         now = self._clock.seconds()
         interactions, devices, generations = (list(column) for column in zip(*batch))
-        await self._database.query(MARK, interactions=interactions, devices=devices, generations=generations,
-                                   sent=[_age(now, mark.sent) for mark in batch.values()],
-                                   acked=[_age(now, mark.acked) for mark in batch.values()])
+        marks = batch.values()
+        rows = await self._database.query(
+            MARK, interactions=interactions, devices=devices, generations=generations, sent=[_age(now, mark.sent) for mark in marks],
+            acked=[_age(now, mark.acked) for mark in marks], shown=[_age(now, mark.shown) for mark in marks])
+        metrics.WORDS_IGNORED.inc(sum(mark.shown is not None for mark in marks) - sum(shown for shown, in rows))
 
     def _keep(self, batch: dict[tuple[int, int, int], _Mark]) -> None:
         for key, mark in self._marks.items():
             kept = batch.setdefault(key, mark)
-            kept.sent, kept.acked = kept.sent or mark.sent, kept.acked or mark.acked
+            kept.sent, kept.acked, kept.shown = kept.sent or mark.sent, kept.acked or mark.acked, kept.shown or mark.shown
         self._marks = batch
 
 

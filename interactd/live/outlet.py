@@ -17,7 +17,7 @@ class Outlet:
 
     __slots__ = ("stalled_at", "kept", "_transport", "_most", "_now", "_handed", "_flow", "_waiting")
 
-    def __init__(self, most: int, now: Callable[[], float], handed: Callable[[int], None], flow: Callable[[], None]) -> None:
+    def __init__(self, most: int, now: Callable[[], float], handed: Callable[[Any], None], flow: Callable[[], None]) -> None:
         self.stalled_at: float | None = None        # since when the client takes nothing
         self.kept = 0                               # bytes that wait here
         self._transport: Any = None
@@ -25,7 +25,7 @@ class Outlet:
         self._now = now
         self._handed = handed                       # called with each delivery that leaves for the network
         self._flow = flow                           # called when the client stops or starts to take
-        self._waiting: deque[tuple[bytes, int]] = deque()
+        self._waiting: deque[tuple[bytes, Any]] = deque()
 
     def attach(self, transport: Any) -> None:
         """From now on this is the transport's producer, in place of the HTTP channel."""
@@ -33,7 +33,7 @@ class Outlet:
         transport.unregisterProducer()
         transport.registerProducer(self, True)
 
-    def write(self, data: bytes, delivery: int) -> bool:
+    def write(self, data: bytes, delivery: Any) -> bool:
         """Whether there was room."""
         if self.stalled_at is None:
             self._hand(data, delivery)
@@ -66,7 +66,7 @@ class Outlet:
         """The connection is lost, as the protocol hears too."""
         self.drop()
 
-    def _hand(self, data: bytes, delivery: int) -> None:
+    def _hand(self, data: bytes, delivery: Any) -> None:
         self._transport.write(data)
-        if delivery:
+        if delivery is not None:
             self._handed(delivery)

@@ -11,17 +11,20 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from interactd.auth.sessions import Sessions
-from interactd.changes import DeviceMoved, Ended, Hub, Notice
+from interactd.changes import Changed, DeviceMoved, Ended, Entered, Hub, Notice
 from interactd.config import Live as Settings
 from interactd.db import Database
 from interactd.errors import ApiError
 from interactd.live.admission import Admission
 from interactd.live.closing import Close, close_of
 from interactd.live.crowd import Crowd
+from interactd.live.dismissals import Dismissals
 from interactd.live.ledger import Ledger
 from interactd.live.notify import Notifier
+from interactd.live.numbered import Numbered
 from interactd.live.registry import Registry
-from interactd.live.session import Entry
+from interactd.live.replay import Replay
+from interactd.live.session import Desk, Entry
 from interactd.live.standing import fallen
 from interactd.live.websocket import Socket
 from interactd.live.wire import factory, without_debug_texts
@@ -41,8 +44,11 @@ class Live(Service):
         self.factory = factory()
         self.admission = Admission(config.unauthenticated_per_address, config.unauthenticated)
         self.registry = Registry(config.sockets_per_user)
-        self.ledger = Ledger(database, clock)
-        self.notifier = Notifier(database, self.registry, self.ledger, config)
+        self.ledger = Ledger(database, hub, clock)
+        self.notifier = Notifier(database, self.registry, self.ledger, config, self._work)
+        self.replay = Replay(database, config, self._work)
+        self.dismissals = Dismissals(database, hub, self.ledger, self._work)
+        self.desk = Desk(self.ledger, self.replay, self.dismissals.dismiss, self.now, config.heartbeat_every)
         self.sockets = Crowd()
         self._database = database
         self._sessions = sessions
@@ -55,8 +61,9 @@ class Live(Service):
     def startService(self) -> None:
         """From now on events are told and sockets looked after."""
         Service.startService(self)
-        self._subscribed = [self._hub.subscribe(Notice, self.notifier.tell), self._hub.subscribe(DeviceMoved, self.notifier.moved),
-                            self._hub.subscribe(Ended, self._ended)]
+        self._subscribed = [self._hub.subscribe(Notice, self.notifier.tell), self._hub.subscribe(Changed, self.notifier.changed),
+                            self._hub.subscribe(DeviceMoved, self.notifier.moved), self._hub.subscribe(Ended, self._ended),
+                            self._hub.subscribe(Entered, self._entered)]
         for every, act in ((TICK, lambda: self.sockets.look(self.now())), (self.config.sweep_every, lambda: self._work(self._swept()))):
             loop = LoopingCall(act)
             loop.clock = self._clock
@@ -75,7 +82,7 @@ class Live(Service):
     def arrived(self, socket: Socket) -> None:
         """The socket has taken over its connection."""
         self.sockets.add(socket)
-        socket.due = self.now() + self.config.first_message_timeout
+        socket.wait(self.now() + self.config.first_message_timeout)
         if socket.entry is None:
             self.admission.enter(socket.address)
 
@@ -109,14 +116,14 @@ class Live(Service):
                 self.admission.leave(socket.address)
 
     def _begin(self, socket: Socket, entry: Entry) -> None:
-        session = socket.session = socket.form(socket, entry, self.ledger)
-        socket.due = self.now() + self.config.ping_every
+        session = socket.session = socket.form(socket, entry, self.desk)
         for older in self.registry.add(session):
             older.line.end(Close.REPLACED, "a newer socket has taken the place of this one")
         session.opened()
+        socket.wait(self.now() + self.config.ping_every)
         while socket.early:
             session.received(socket.early.pop(0))
-        if entry.waiting:
+        if entry.waiting and not session.numbered:
             self._work(self.notifier.sweep([session]))
 
     async def _authenticate(self, socket: Socket, entering: Awaitable[Entry]) -> None:
@@ -138,7 +145,14 @@ class Live(Service):
             if session in self.registry:
                 session.line.end(code, reason)
         self.notifier.forget()
-        await self.notifier.sweep(list(self.registry))
+        await self.dismissals.again()
+        await self.notifier.sweep(self.registry)
+        await self.replay.sweep(session for session in self.registry if isinstance(session, Numbered))
+
+    def _entered(self, entered: Entered) -> None:
+        session = self.registry.of(entered.user_id).get(entered.device_id)
+        if session is not None and session.entry.generation < entered.generation:
+            session.line.end(Close.REPLACED, "a newer socket has taken the place of this one")
 
     def _ended(self, ended: Ended) -> None:
         for session in tuple(self.registry.of(ended.user_id).values()):

@@ -1,9 +1,10 @@
-"""What is said over an authenticated socket, one class a protocol form (contract section 7)."""
+"""What is said over an authenticated socket: what all forms have in common, and the seed's form (contract section 7)."""
 from __future__ import annotations
 
+import math
 from collections import deque
-from collections.abc import Iterable
-from typing import ClassVar, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import orjson
 from attrs import frozen
@@ -12,6 +13,10 @@ from interactd.changes import Notice
 from interactd.live.closing import Close
 from interactd.live.frames import asking, frame
 from interactd.live.ledger import Ledger
+from interactd.live.words import Resume
+
+if TYPE_CHECKING:
+    from interactd.live.replay import Replay
 
 
 class Line(Protocol):
@@ -26,7 +31,7 @@ class Line(Protocol):
         """Nothing goes out any more but the close frame."""
         ...
 
-    def write(self, data: bytes, delivery: int = 0) -> None:
+    def write(self, data: bytes, delivery: Any = None) -> None:
         """Frames on their way; the session hears of `delivery` when they are handed to the network."""
         ...
 
@@ -39,45 +44,92 @@ class Entry:
     session_id: int
     device_id: int
     generation: int
-    hint: int | None        # lastSyncTime, if anything changed since
-    waiting: bool           # whether deliveries wait for it
+    hint: int | None                # lastSyncTime, if anything changed since
+    waiting: bool                   # whether deliveries wait for it
+    number: int = 0                 # where it goes on if it does not say where it was
+    epoch: str = ""                 # of the user's numbers
+    resume: Resume | None = None    # what came with the first message
+
+
+@frozen
+class Desk:
+    """What sessions hand their work to."""
+
+    ledger: Ledger
+    replay: Replay
+    dismiss: Callable[[Entry, int], None]
+    now: Callable[[], float]
+    heartbeat_every: float
 
 
 class Session:
-    """What every form has: notifications, acknowledged by the pong to the ping behind each."""
+    """One socket's conversation; `due` is when `look` has something to do."""
 
-    __slots__ = ("line", "entry", "_ledger", "_unacknowledged")
+    __slots__ = ("line", "entry", "due", "_desk")
     subprotocol: ClassVar[str | None] = None
-    all_types: ClassVar[bool] = False       # whether `[live] plain-types` does not bind it
+    numbered: ClassVar[bool] = False        # whether its messages have numbers
 
-    def __init__(self, line: Line, entry: Entry, ledger: Ledger) -> None:
+    def __init__(self, line: Line, entry: Entry, desk: Desk) -> None:
         self.line = line
         self.entry = entry
-        self._ledger = ledger
+        self.due = math.inf
+        self._desk = desk
+
+    def opened(self) -> None:
+        """The first words."""
+
+    def handed(self, delivery: Any) -> None:
+        """A message was handed to the network."""
+
+    def ping(self) -> None:
+        """Ask whether the client is there."""
+
+    def ponged(self, payload: bytes) -> None:
+        """The client answered a ping."""
+
+    def received(self, message: bytes) -> None:
+        """The client said something."""
+
+    def announce(self, said: dict[str, Any]) -> None:
+        """Something that is no event: a phone that changed hands, a restart."""
+
+    def look(self, now: float) -> None:
+        """Its time has come."""
+
+    def flowing(self) -> None:
+        """The client, which did not keep up, takes what it is sent again."""
+
+
+class Plain(Session):
+    """The seed's form: notifications, acknowledged by the pong to the ping behind each; what the client says is ignored."""
+
+    __slots__ = ("_unacknowledged",)
+
+    def __init__(self, line: Line, entry: Entry, desk: Desk) -> None:
+        super().__init__(line, entry, desk)
         self._unacknowledged: deque[int] = deque()
 
     def opened(self) -> None:
-        """The first words: the seed's hint (table 6), if there is anything to synchronize."""
+        """The seed's hint (table 6), if there is anything to synchronize."""
         if self.entry.hint is not None:
-            hint = {"message": "cloud synchronization recommended", "lastSyncTime": self.entry.hint}
-            self.line.write(frame(orjson.dumps(hint)))
+            self.line.write(frame(orjson.dumps(hint(self.entry.hint))))
 
     @classmethod
     def encoded(cls, notice: Notice) -> bytes:
-        """A notification's frames: the same bytes for every session of this form."""
+        """A notification's frames: the same bytes for all sockets."""
         return frame(notice.frame.encode()) + asking(notice.interaction_id)
 
     def notify(self, interaction_id: int, frames: bytes) -> None:
         """A notification goes out."""
         self.line.write(frames, interaction_id)
 
-    def handed(self, interaction_id: int) -> None:
+    def handed(self, delivery: Any) -> None:
         """A notification was handed to the network."""
-        self._unacknowledged.append(interaction_id)
-        self._ledger.sent(interaction_id, self.entry)
+        self._unacknowledged.append(delivery)
+        self._desk.ledger.sent(delivery, self.entry)
 
     def ping(self) -> None:
-        """Ask whether the client is there; a ping names the last delivery before it, so its pong says nothing new."""
+        """A ping names the last delivery before it, so its pong says nothing new."""
         self.line.write(asking(self._unacknowledged[-1] if self._unacknowledged else 0))
 
     def ponged(self, payload: bytes) -> None:
@@ -88,43 +140,9 @@ class Session:
         last, acknowledged = int(payload), 0
         while acknowledged != last:
             acknowledged = waiting.popleft()
-            self._ledger.acknowledged(acknowledged, self.entry)
-
-    def received(self, message: bytes) -> None:
-        """A client's message: the seed knows none, so nothing comes of it."""
-
-    def device_moved(self, device_id: int) -> None:
-        """A phone of the user changed hands: nothing that the seed would say."""
-
-    def restarting(self, after: int) -> None:
-        """The daemon stops, and the client should come again in `after` ms: a plain socket reads it in the close frame only."""
+            self._desk.ledger.acknowledged(acknowledged, self.entry)
 
 
-class Plain(Session):
-    """The seed's form."""
-
-    __slots__ = ()
-
-
-class Numbered(Session):
-    """Subprotocol interactd.1; the place of its numbered messages."""
-
-    __slots__ = ()
-    subprotocol = "interactd.1"
-    all_types = True
-
-    def device_moved(self, device_id: int) -> None:
-        """Which device is inactive now (contract section 4, device)."""
-        self.line.write(frame(orjson.dumps({"deviceMoved": device_id})))
-
-    def restarting(self, after: int) -> None:
-        """The message before the close frame."""
-        self.line.write(frame(orjson.dumps({"reconnectAfter": after})))
-
-
-FORMS: dict[str, type[Session]] = {"interactd.1": Numbered}
-
-
-def form_of(offered: Iterable[str]) -> type[Session]:
-    """The form for the subprotocols a client offers: the first one that is spoken here, else the seed's."""
-    return next((FORMS[name] for name in offered if name in FORMS), Plain)
+def hint(last_sync: int) -> dict[str, Any]:
+    """The seed's first message."""
+    return {"message": "cloud synchronization recommended", "lastSyncTime": last_sync}

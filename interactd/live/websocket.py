@@ -52,7 +52,8 @@ class Socket(Wire):
         self.authenticate = authenticate
         self.session: Session | None = None
         self.early: list[bytes] = []                # messages that came while the first one was being understood
-        self.due = 0.0                              # when `look` has something to do
+        self.due = 0.0                              # when `look` has something to do, for the socket or its session
+        self._due = 0.0
         self.out = Outlet(live.config.backlog_bytes, live.now, self._handed, self._flow)
         self._asked = False                         # whether a ping is unanswered
         self._ending = False
@@ -62,7 +63,7 @@ class Socket(Wire):
         """Whether the client does not take what it is sent."""
         return self.out.stalled_at is not None
 
-    def write(self, data: bytes, delivery: int = 0) -> None:
+    def write(self, data: bytes, delivery: Any = None) -> None:
         """Frames go out, or wait for the client; too many of them end the socket."""
         if self.state == self.STATE_OPEN and not self.out.write(data, delivery):
             self.end(Close.SLOW, "too much waits to be read")
@@ -73,30 +74,47 @@ class Socket(Wire):
             self.sendCloseFrame(code, reason.encode())
             metrics.SOCKETS_CLOSED.labels(str(int(code))).inc()
         self.out.drop()
-        self._ending, self.due = True, self.live.now() + GRACE
+        self._ending = True
+        self.wait(self.live.now() + GRACE)
         self.live.left(self)
 
     def send_away(self, after: int) -> None:
         """The daemon stops; the client should come again in `after` ms."""
         if self.session is not None:
-            self.session.restarting(after)
+            self.session.announce({"reconnectAfter": after})
         self.end(*come_again(after))
 
+    def wait(self, until: float) -> None:
+        """Until then nothing is to be done for the socket itself."""
+        self._due = until
+        self.due = until if self.session is None or self._ending else min(until, self.session.due)
+
     def look(self, now: float) -> None:
-        """What is due: a ping, the end of one that is silent, or the end of one that should be gone."""
+        """What is due, for the session or the socket."""
+        if self.session is not None and self.session.due <= now and not self._ending:
+            self.session.look(now)
+        if self._due <= now:
+            self._look(now)
+        else:
+            self.wait(self._due)
+
+    def _look(self, now: float) -> None:
+        """A ping, the end of one that is silent, or the end of one that should be gone."""
         config, stalled_at = self.live.config, self.out.stalled_at
         if self.state != self.STATE_OPEN:
             if self._ending:
                 self.transport.abortConnection()
-            self._ending, self.due = True, now + GRACE
+            self._ending = True
+            self.wait(now + GRACE)
         elif self.session is None:
             self.end(Close.TOKEN, "no token came in time")
         elif stalled_at is not None and stalled_at + config.backlog_seconds > now:
-            self.due = stalled_at + config.backlog_seconds
+            self.wait(stalled_at + config.backlog_seconds)
         elif stalled_at is not None or self._asked:
             self.end(Close.SLOW, "nothing was read for too long" if stalled_at is not None else "a ping was not answered")
         else:
-            self._asked, self.due = True, now + config.ping_timeout
+            self._asked = True
+            self.wait(now + config.ping_timeout)
             self.session.ping()
 
     # What Autobahn calls.
@@ -124,10 +142,10 @@ class Socket(Wire):
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         if self.state != self.STATE_OPEN:
             return
-        if self.session is not None:
+        if isBinary and (self.session is None or self.session.numbered):
+            self.end(Close.PROTOCOL, "a message must be text")
+        elif self.session is not None:
             self.session.received(payload)
-        elif isBinary:
-            self.end(Close.PROTOCOL, "the first message must be text")
         else:
             self.live.introduced(self, payload)
 
@@ -139,10 +157,11 @@ class Socket(Wire):
     def onPong(self, payload: bytes) -> None:
         if self.session is not None and self.state == self.STATE_OPEN:
             if self._asked:
-                self._asked, self.due = False, self.live.now() + self.live.config.ping_every
+                self._asked = False
+                self.wait(self.live.now() + self.live.config.ping_every)
             self.session.ponged(payload)
 
-    def _handed(self, delivery: int) -> None:
+    def _handed(self, delivery: Any) -> None:
         if self.session is not None:
             self.session.handed(delivery)
 
@@ -151,6 +170,7 @@ class Socket(Wire):
         if self.session is None or self._ending:
             return
         if stalled_at is not None:
-            self.due = min(self.due, stalled_at + config.backlog_seconds)
+            self.wait(min(self._due, stalled_at + config.backlog_seconds))
         else:
-            self.due = self.live.now() + (config.ping_timeout if self._asked else config.ping_every)
+            self.wait(self.live.now() + (config.ping_timeout if self._asked else config.ping_every))
+            self.session.flowing()
