@@ -15,7 +15,7 @@ from tests.daemons import Place
 from tests.postgres import execute, fresh_database
 
 MANY = 200_000
-MOST = 30 << 20         # bytes by which the daemon may grow
+MOST = 10 << 20         # bytes by which the daemon may grow; 30 MB are promised, the list itself has some 25
 SEED = f"""
 INSERT INTO users (email) VALUES ('me@example.org');
 INSERT INTO sessions (user_id, token_hash, scope, expires_at)
@@ -102,7 +102,7 @@ class LongList(SynchronousTestCase):
         return entries, [status for one in others for status in one.answers], memory(self.pid, "VmHWM") - before
 
     def test_whole_in_bounded_memory(self) -> None:
-        """It is whole and in order; the daemon grows by less than 30 MB; others are answered while it is sent, and while nobody takes it."""
+        """It is whole and in order; the daemon hardly grows; others are answered while it is sent, and while nobody takes it."""
         listed, answers, grown = asyncio.run(self.play())
         times = [entry["time"] for entry in listed]
         self.assertEqual(times, list(range(1700000000000 + MANY, 1700000000000, -1)))

@@ -31,9 +31,9 @@ class _Tap:
 
     async def ready(self) -> None:
         if self._paused and not self._gone:
-            self._waiting = Deferred()
+            self._waiting = waiting = Deferred()
             timer = self._clock.callLater(STALLED, self.stopProducing)
-            await self._waiting
+            await waiting
             if timer.active():
                 timer.cancel()
         if self._gone:
