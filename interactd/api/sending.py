@@ -31,7 +31,8 @@ class _Tap:
 
     async def ready(self) -> None:
         if self._paused and not self._gone:
-            self._waiting = waiting = Deferred()
+            waiting: Deferred[None] = Deferred()
+            self._waiting = waiting
             timer = self._clock.callLater(STALLED, self.stopProducing)
             await waiting
             if timer.active():
