@@ -22,6 +22,8 @@ from interactd.images import Images
 from interactd.jobs.timed import Jobs
 from interactd.live.service import Live
 
+PATIENCE = 10.0         # seconds for the requests in work when the daemon stops
+
 
 @frozen
 class Parts:
@@ -32,7 +34,8 @@ class Parts:
     services: tuple[Any, ...]
 
     async def stop(self) -> None:
-        """Everything is stopped when this returns."""
+        """Requests in work are answered, then everything is stopped."""
+        await self.api.work.done(self.app.clock, PATIENCE)
         for service in reversed(self.services):
             await _settled(service.stopService())
         await self.app.sessions.settled()

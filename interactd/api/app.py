@@ -19,6 +19,7 @@ from interactd.api.answer import Answer, Upgrade
 from interactd.api.call import Call
 from interactd.api.context import App, Asked
 from interactd.api.sending import send
+from interactd.api.work import Work
 from interactd.db import shield
 from interactd.errors import ApiError, NotFound
 
@@ -56,6 +57,7 @@ class Api:
     def __init__(self, app: App, calls: Iterable[Call]) -> None:
         self.app = app
         self.access = AccessLog(app.config.log.access_sample)
+        self.work = Work()
         self.klein = klein.Klein()
         self.routes: dict[str, pipeline.Route] = {}
         for call in calls:
@@ -88,12 +90,13 @@ class Api:
 
     async def _serve(self, route: pipeline.Route, wire: WireRequest, ids: tuple[str, ...]) -> Any:
         asked = Asked(secrets.token_hex(8), client_address(wire, self.app.config.http.trusted_proxies), {}, wire)
-        answer = await self._answer(route, wire, asked, ids)
-        if isinstance(answer, Upgrade):
-            self.access.line(wire, route.path, asked, answer.status)
-            return NOT_DONE_YET if wire._disconnected else answer.resource
-        self._common_headers(wire, asked)
-        await send(wire, answer, self.app.clock)
+        with self.work.one():
+            answer = await self._answer(route, wire, asked, ids)
+            if isinstance(answer, Upgrade):
+                self.access.line(wire, route.path, asked, answer.status)
+                return NOT_DONE_YET if wire._disconnected else answer.resource
+            self._common_headers(wire, asked)
+            await send(wire, answer, self.app.clock)
         self.access.line(wire, route.path, asked, answer.status)
         return NOT_DONE_YET if wire.finished else None
 
@@ -118,6 +121,8 @@ class Api:
 
     def _common_headers(self, wire: WireRequest, asked: Asked) -> None:
         wire.setHeader("X-Request-Id", asked.id)
+        if self.work.ending:
+            wire.setHeader("Connection", "close")
         origin = wire.getHeader("origin")
         if origin and origin in self.app.config.http.allowed_origins:
             for name, said in (("Access-Control-Allow-Origin", origin), ("Vary", "Origin"), ("Access-Control-Allow-Headers", ALLOWED_HEADERS),
