@@ -11,8 +11,9 @@ from pathlib import Path
 import attrs
 from attrs import frozen
 
-from interactd.keys import (Network, Server, area_code, choice, database, endpoint, file_or_none, folder, key, listed, network,
-                            number, origin, region, server, size, text, web_address, whole, yes_no)
+from interactd.keys import (Network, Server, apple_id, area_code, bundle_id, choice, database, endpoint, file_or_none, folder,
+                            host_and_port, key, listed, network, number, origin, region, server, size, text, web_address, whole,
+                            yes_no)
 
 _MANY = 10 ** 9
 
@@ -144,6 +145,26 @@ class Imports:
 
 
 @frozen
+class Apns:
+    """Pushes to Apple's devices (docs/apns.md). With topic and key they are on."""
+
+    topic: str = key("", bundle_id, "The bundle id of the app, such as com.example.interact. Empty: no pushes.")
+    key_file: Path | None = key("", file_or_none, "The key of the developer account, a .p8 file. A changed file is read again by itself.")
+    key_id: str = key("", apple_id, "The key's id, ten characters.")
+    team_id: str = key("", apple_id, "The team's id, ten characters.")
+    certificate_file: Path | None = key("", file_or_none, "Instead of a key: a certificate and its key, both as PEM in one file.")
+    environment: str = key("production", choice("production", "sandbox"), "Where the app's tokens come from: `sandbox` for apps that Xcode "
+                           "has installed.")
+    host: str = key("", host_and_port, "The host and port instead of the environment's, such as api.push.apple.com:2197.")
+    ca_file: Path | None = key("", file_or_none, "Certificates that host is checked against, as PEM. Empty: those the system trusts.")
+    private: bool = key("no", yes_no, "Whether a push holds the event's id only, and the app asks for the rest.")
+    sound: str = key("default", text, "The sound of a push: its name in the app. Empty: none.")
+    alert_time: float = key("300", number(1, 2592000), "Seconds for which a push is worth sending that does not ring (see [live] ring-time).")
+    connections: int = key("2", whole(1, 100), "Most connections.")
+    queue: int = key("10000", whole(1, 1_000_000), "Most pushes that wait in memory.")
+
+
+@frozen
 class Log:
     """What is written down."""
 
@@ -164,11 +185,12 @@ class Config:
     limits: Limits = attrs.field(factory=Limits)
     live: Live = attrs.field(factory=Live)
     imports: Imports = attrs.field(factory=Imports)
+    apns: Apns = attrs.field(factory=Apns)
     log: Log = attrs.field(factory=Log)
 
 
 SECTIONS: dict[str, type] = {"http": Http, "database": Database, "state": State, "auth": Auth, "numbers": Numbers,
-                             "limits": Limits, "live": Live, "imports": Imports, "log": Log}
+                             "limits": Limits, "live": Live, "imports": Imports, "apns": Apns, "log": Log}
 
 
 if __name__ == "__main__":

@@ -157,6 +157,27 @@ def server(value: str) -> Server:
     return Server(name, url, "private" in rest, tuple(word.lower() for word in rest if word != "private"))
 
 
+def host_and_port(value: str) -> str:
+    """A host name or IPv4 address with a port, or nothing."""
+    if not re.fullmatch(r"([A-Za-z0-9.-]{1,253}:[1-9]\d{0,4})?", value):
+        raise ValueError("a host and its port, such as api.push.apple.com:443, or nothing")
+    return value
+
+
+def bundle_id(value: str) -> str:
+    """The name of an app at Apple, or nothing."""
+    if not re.fullmatch(r"[A-Za-z0-9.-]{0,155}", value):
+        raise ValueError("the bundle id of an app, such as com.example.interact, or nothing")
+    return value
+
+
+def apple_id(value: str) -> str:
+    """The ten characters by which Apple knows a key or a team, or nothing."""
+    if not re.fullmatch(r"([A-Z0-9]{10})?", value):
+        raise ValueError("ten capital letters and digits, or nothing")
+    return value
+
+
 def region(value: str) -> str:
     """A country for national phone numbers."""
     if value not in SUPPORTED_REGIONS:

@@ -1,0 +1,1 @@
+"""The way out through Apple: which devices are pushed to, and the client that does it."""
