@@ -19,6 +19,7 @@ from interactd.db import Database
 from interactd.epochs import renew_epochs
 from interactd.events.intake import Intake
 from interactd.images import Images
+from interactd.imports.service import Imports
 from interactd.jobs.timed import Jobs
 from interactd.live.service import Live
 
@@ -61,7 +62,7 @@ async def build(reactor: Any, config: Config, dsn: str) -> Parts:
     live = Live(database, hub, sessions, config.live, reactor)
     intake = Intake(reactor, dsn, config, hub)
     await intake.open()
-    app = App(config, database, hub, sessions, passwords, images, credentials, keys, intake, reactor, live, CALLS)
+    app = App(config, database, hub, sessions, passwords, images, credentials, keys, intake, reactor, live, Imports(reactor, config.imports), CALLS)
     passwords.startService()
     images.startService()
     live.startService()

@@ -74,6 +74,14 @@ class DeviceMoved:
     device_id: int
 
 
+@frozen
+class Progress:
+    """How far a long piece of work for a user has come; `told` is what the user's devices hear of it."""
+
+    user_id: int
+    told: dict[str, Any] = field(repr=False)
+
+
 class Hub:
     """Tells each event to whoever subscribed to its class; one subscriber's failure is logged and stops nobody."""
 

@@ -22,6 +22,7 @@ from interactd.images import Images
 if TYPE_CHECKING:
     from interactd.api.call import Call
     from interactd.events.intake import Intake
+    from interactd.imports.service import Imports
     from interactd.live.service import Live
 
 RANK = {"user": 0, "customer_admin": 1, "interact_admin": 2}
@@ -43,6 +44,7 @@ class App:
     intake: Intake
     clock: Any
     live: Live
+    imports: Imports
     calls: tuple[Call, ...] = ()
 
 

@@ -21,7 +21,8 @@ SELECT t.assigned_to_id, 'task', t.id, number_of(t.assigned_to_id) FROM tasks t 
 ON CONFLICT (user_id, entity_type, entity_id) DO UPDATE SET seq = excluded.seq, at = now()""")
 
 #: what belongs to a user, in an order that its references allow
-TABLES = ("retracts", "deliveries", "event_keys", "interaction_systems", "interactions", "task_numbers", "tasks", "task_lists", "notes", "deals",
+TABLES = ("import_states", "external_contacts",
+          "retracts", "deliveries", "event_keys", "interaction_systems", "interactions", "task_numbers", "tasks", "task_lists", "notes", "deals",
           "basic_infos", "contacts", "import_contacts", "share_receipts", "devices", "trigger_devices", "activities", "tombstones", "changes_at",
           "login_addresses")
 GONE = tuple(Statement(f"wipe_{table}", f"DELETE FROM {table} WHERE user_id = :user_id") for table in TABLES)

@@ -42,6 +42,10 @@ class Closed(Exception):
     """The gate lets this request not through, or this answer not in; trying again would not help."""
 
 
+class TooLarge(Closed):
+    """The answer has too many bytes."""
+
+
 class Lost(Exception):
     """The other system could not be reached, or broke off; trying again may help."""
 
@@ -151,7 +155,7 @@ class Gate:
         try:
             return await self._fetch(server, url, asking)
         except TooBig as big:
-            raise Closed(f"{url.hostname} {big}") from None
+            raise TooLarge(f"{url.hostname} {big}") from None
         except _LOST as lost:
             raise Lost(f"{url.hostname} could not be reached ({_why(lost)})") from None
 

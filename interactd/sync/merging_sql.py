@@ -111,10 +111,14 @@ UPDATE pictures SET is_default = true WHERE user_id = :owner AND id = (SELECT mi
   WHERE p.user_id = :owner AND p.contact_id = {_STAYS} HAVING NOT bool_or(p.is_default))"""),
     Statement("merge_external", f"UPDATE external_contacts SET contact_id = {_STAYS} WHERE {_MERGED}"),
     Statement("merge_imported", f"""
-INSERT INTO external_contacts (user_id, system, account, external_id, contact_id, etag)
-SELECT :owner, i.system, i.account, i.external_id, {_STAYS}, i.etag
+INSERT INTO external_contacts (user_id, system, account, external_id, contact_id, etag, place, card)
+SELECT :owner, i.system, i.account, i.external_id, {_STAYS}, i.etag, i.place, i.card || jsonb_build_object('basicInfos', (
+  SELECT coalesce(jsonb_agg(jsonb_build_object('type', f.type, 'subtype', f.subtype, 'value', f.value) || CASE WHEN f.identifier IS NULL THEN '{{}}'
+    ELSE jsonb_build_object('identifier', f.identifier) END ORDER BY f.place), '[]')
+  FROM import_infos f WHERE f.user_id = i.user_id AND f.import_contact_id = i.id))
 FROM import_contacts i WHERE i.user_id = :owner AND i.id = ANY(:imported::bigint[])
-ON CONFLICT (user_id, system, account, external_id) DO UPDATE SET contact_id = excluded.contact_id, etag = excluded.etag"""),
+ON CONFLICT (user_id, system, account, external_id) DO UPDATE
+SET contact_id = excluded.contact_id, etag = excluded.etag, place = excluded.place, card = excluded.card, version = NULL"""),
 )
 ROOM = Statement("merge_room", f"""
 SELECT refuse('IA400', 'the merged contact would have more than ' || :most::int || ' ' || x.what, '2004') FROM (VALUES
