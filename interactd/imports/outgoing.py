@@ -19,7 +19,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, w
 from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.threads import deferToThreadPool
-from twisted.web._newclient import RequestNotSent
+from twisted.web._newclient import RequestNotSent, RequestTransmissionFailed
 from twisted.web.client import Agent, FileBodyProducer, HTTPConnectionPool, ResponseFailed, ResponseNeverReceived
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgentEndpointFactory
@@ -33,7 +33,8 @@ REDIRECTS = 5
 ADDRESSES = 4               # of one name that are tried
 CONNECT = 10.0              # seconds, for the name and for the connection each
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
-_LOST = (ResponseFailed, RequestNotSent, ResponseNeverReceived, ConnectError, DNSLookupError, Slow, TimeoutError, CancelledError, OSError)
+_LOST = (ResponseFailed, RequestTransmissionFailed, RequestNotSent, ResponseNeverReceived, ConnectError, DNSLookupError, Slow, TimeoutError,
+         CancelledError, OSError)
 
 Resolve = Callable[[str], Awaitable[list[str]]]
 
