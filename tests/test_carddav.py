@@ -100,7 +100,7 @@ class Shared:
         await self.drop_card("b")
         self.assertEqual(self.lists(await self.good()), {"updated": 1, "deleted": 1})
         self.assertEqual((await self.contacts())["Ada Lovelace"]["profession"], "Countess")
-        self.sql("UPDATE import_states SET token = jsonb_build_object((SELECT jsonb_object_keys(token)), 'http://radicale.org/ns/sync/no-such-token')")
+        self.sql("UPDATE import_states SET token = jsonb_build_object((SELECT jsonb_object_keys(token)), 'http://x.example/ns/no-such-token')")
         await self.put_card("c", "UID:c", "FN:Cleo", "N:;Cleo;;;")
         self.assertEqual(self.lists(await self.good()), {"created": 1})
 
@@ -287,9 +287,9 @@ class Awkward(DavCase):
 
     async def test_redirected_elsewhere(self) -> None:
         """A redirect to a strange host gets no password, so the login fails there."""
+        elsewhere = reply(302, Location=f"https://evil.example:{self.peer.port}/")
         self.script.special = lambda heard: (reply(401) if heard.headers["host"].startswith("evil") else
-                                             reply(302,
-                                                   Location=f"https://evil.example:{self.peer.port}/") if heard.path != "/.well-known/carddav" else None)
+                                             elsewhere if heard.path != "/.well-known/carddav" else None)
         self.refused(await self.dav(), 401, 90020151117001)
         self.assertEqual([heard for heard in self.peer.heard if heard.headers["host"].startswith("evil") and "authorization" in heard.headers], [])
 
