@@ -100,12 +100,39 @@ class ThrottleTests(SynchronousTestCase):
         self.assertEqual(self.wait(0.0, address="203.0.113.9", known=False), 0)
 
     def test_a_right_password_forgets_the_failures_of_its_account_and_address_only(self) -> None:
-        self.fail_login(0.0, times=9)
-        self.throttle.passed(self.throttle.admit(0.0, "ann", HERE, True))
-        self.assertEqual(self.wait(0.0), 0)
         self.fail_login(0.0, account="ben")
-        self.assertEqual(self.wait(0.0), 600, "the address has failed ten times")
+        self.fail_login(0.0, times=8)
+        self.throttle.passed(self.throttle.admit(0.0, "ann", HERE, True))
+        self.fail_login(0.0, times=8)
+        self.assertEqual(self.wait(0.0), 0, "ann's slips were forgiven at the address too")
+        self.fail_login(0.0, account="ben")
+        self.assertEqual(self.wait(0.0), 600, "ben's were not: the address has failed ten times")
         self.assertEqual(self.wait(0.0, address="192.0.2.2"), 0)
+
+    def test_an_office_whose_people_slip_and_then_get_it_right_is_not_shut_out(self) -> None:
+        for number in range(50):
+            self.fail_login(0.0, account=f"user {number}", known=False, times=2)
+            self.throttle.passed(self.throttle.admit(0.0, f"user {number}", HERE, False))
+        self.assertEqual((self.wait(0.0), len(self.throttle)), (0, 0))
+
+    def test_a_right_password_after_a_wait_that_its_own_slips_began_ends_the_growth(self) -> None:
+        self.fail_login(0.0, times=10)
+        self.throttle.passed(self.throttle.admit(600.0, "ann", HERE, True))
+        self.fail_login(600.0, times=10)
+        self.assertEqual(self.wait(600.0), 600)
+
+    def test_a_new_password_lets_the_one_who_slipped_in_at_once(self) -> None:
+        self.fail_login(0.0, known=False, times=10)
+        self.throttle.forgive("ann", "192.0.2.9")
+        self.assertEqual(self.wait(0.0), 600, "set from elsewhere")
+        self.throttle.forgive("ann", HERE)
+        self.assertEqual((self.wait(0.0, known=False), len(self.throttle)), (0, 0))
+
+    def test_a_new_password_does_not_end_a_wait_that_guesses_at_others_began(self) -> None:
+        self.fail_login(0.0, account="ben")
+        self.fail_login(0.0, times=9)
+        self.throttle.forgive("ann", HERE)
+        self.assertEqual(self.wait(0.0), 600)
 
     def test_a_right_password_does_not_let_an_address_guess_on_at_other_accounts(self) -> None:
         for number in range(10):
@@ -168,6 +195,27 @@ class ThrottleTests(SynchronousTestCase):
                 continue
             failures.append(now)
         for first, sixth in zip(failures, failures[5:]):
+            self.assertGreaterEqual(sixth - first, 60.0)
+
+    @settings(max_examples=200, deadline=None)
+    @given(st.lists(st.tuples(st.floats(0, 30), st.sampled_from(["guess", "own", "slip", "reset"]), st.integers(0, 3)), max_size=200))
+    def test_a_password_of_ones_own_buys_no_guess_at_others(self, steps: list[tuple[float, str, int]]) -> None:
+        throttle, now, guesses = Throttle(5, 60.0), 0.0, []
+        for pause, what, account in steps:
+            now += pause
+            try:
+                if what == "guess":
+                    throttle.failed(now, throttle.admit(now, f"victim {account}", HERE, False))
+                    guesses.append(now)
+                elif what == "own":
+                    throttle.passed(throttle.admit(now, "own", HERE, True))
+                elif what == "slip":
+                    throttle.failed(now, throttle.admit(now, "own", HERE, True))
+                else:
+                    throttle.forgive("own", HERE)
+            except TooMany:
+                continue
+        for first, sixth in zip(guesses, guesses[5:]):
             self.assertGreaterEqual(sixth - first, 60.0)
 
 

@@ -65,6 +65,10 @@ class Credentials:
         rows = await self._db.query(ACCOUNT_BY_ID, user_id=user_id, address=origin(address))
         return bool(rows) and await self._matches(Account(*rows[0]), password, address)
 
+    def forgive(self, name: str, address: str) -> None:
+        """The account's owner has set a new password from this address: slips there count no more."""
+        self._throttle.forgive(name, address)
+
     async def _matches(self, account: Account, password: str, address: str) -> bool:
         admitted: list[Attempt] = []
 

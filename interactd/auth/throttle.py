@@ -40,25 +40,32 @@ class Limit:
 
 @frozen
 class Attempt:
-    """A login under way: the counts it belongs to, and the one that a right password clears."""
+    """A login under way: the counts it belongs to, and the pair of account and address that a right password clears."""
 
     keys: tuple[tuple[bytes, Limit], ...] = field(repr=False)
-    cleared: bytes = field(repr=False)
+    pair: bytes = field(repr=False)
+
+    @property
+    def mark(self) -> int:
+        """By what the pair's failures are known in other counts."""
+        return int.from_bytes(self.pair[:8], "big")
 
 
 @define
 class _Count:
-    """What is known of one key: recent failures, attempts without outcome yet, and waits in a row."""
+    """What is known of one key: recent failures and whose they were, attempts without outcome yet, and waits in a row."""
 
     failed: "array[float]" = Factory(lambda: array("d"))
+    whose: "array[int]" = Factory(lambda: array("Q"))
     pending: int = 0
     streak: int = 0
     until: float = 0.0
+    culprit: int | None = None          # whose failures alone began the last wait
 
     def refresh(self, now: float, limit: Limit) -> None:
         """Drop what no longer counts at `now`."""
         while self.failed and self.failed[0] <= now - limit.window:
-            del self.failed[0]
+            del self.failed[0], self.whose[0]
         if self.streak and now > self.until + limit.longest:
             self.streak = 0
 
@@ -69,19 +76,28 @@ class _Count:
             return self.until - now
         return 1.0 if len(self.failed) + self.pending >= limit.failures else 0.0
 
-    def fail(self, now: float, limit: Limit) -> None:
+    def fail(self, now: float, limit: Limit, mark: int) -> None:
         """Count one failure, and begin a wait with the last one allowed."""
         self.refresh(now, limit)
         self.failed.append(now)
+        self.whose.append(mark)
         if len(self.failed) >= limit.failures:
             self.streak += 1
             self.until = now + limit.wait(self.streak)
-            del self.failed[:]
+            self.culprit = mark if set(self.whose) == {mark} else None
+            del self.failed[:], self.whose[:]
 
     def clear(self) -> None:
         """Forget the failures, not the attempts under way."""
         self.streak, self.until = 0, 0.0
-        del self.failed[:]
+        del self.failed[:], self.whose[:]
+
+    def forgive(self, mark: int) -> None:
+        """Forget the failures of this mark, and a wait that they alone began."""
+        if self.streak and self.culprit == mark:
+            self.streak, self.until, self.culprit = self.streak - 1, 0.0, None
+        kept = [(when, who) for when, who in zip(self.failed, self.whose) if who != mark]
+        self.failed, self.whose = array("d", [when for when, _ in kept]), array("Q", [who for _, who in kept])
 
     @property
     def empty(self) -> bool:
@@ -111,32 +127,55 @@ class Throttle:
 
         `known` says that the account logged in from this address before.
         """
+        attempt = self._attempt(account, address, known)
+        self._refuse(now, attempt.keys)
+        for key, _ in attempt.keys:
+            self._count(key).pending += 1
+        self._forget(now)
+        return attempt
+
+    def failed(self, now: float, attempt: Attempt) -> None:
+        """The password was wrong."""
+        for key, limit in attempt.keys:
+            self._settle(key).fail(now, limit, attempt.mark)
+        self._forget(now)
+
+    def passed(self, attempt: Attempt) -> None:
+        """The password was right: the failures of this account from this address are forgotten everywhere, no others.
+
+        Those at other accounts stay, so a right password of one's own buys no further guess at somebody else's.
+        """
+        self._forgive(attempt)
+        self.left(attempt)
+
+    def forgive(self, account: str, address: str) -> None:
+        """Whoever is at this address has proven otherwise to own the account."""
+        attempt = self._attempt(account, address, False)
+        self._forgive(attempt)
+        self._drop_empty(attempt)
+
+    def left(self, attempt: Attempt) -> None:
+        """The attempt ended without an outcome."""
+        for key, _ in attempt.keys:
+            self._settle(key)
+        self._drop_empty(attempt)
+
+    def _attempt(self, account: str, address: str, known: bool) -> Attempt:
         place = origin(address)
         pair = _key("pair", account, place)
         keys = [(_key("address", place), self._narrow), (pair, self._narrow)]
         if not known:
             keys.append((_key("account", account), self._account))
-        self._refuse(now, tuple(keys))
-        for key, _ in keys:
-            self._count(key).pending += 1
-        self._forget(now)
         return Attempt(tuple(keys), pair)
 
-    def failed(self, now: float, attempt: Attempt) -> None:
-        """The password was wrong."""
-        for key, limit in attempt.keys:
-            self._settle(key).fail(now, limit)
-        self._forget(now)
-
-    def passed(self, attempt: Attempt) -> None:
-        """The password was right: the failures of this account from this address are forgotten, no others."""
-        self._count(attempt.cleared).clear()
-        self.left(attempt)
-
-    def left(self, attempt: Attempt) -> None:
-        """The attempt ended without an outcome."""
+    def _forgive(self, attempt: Attempt) -> None:
         for key, _ in attempt.keys:
-            if self._settle(key).empty:
+            self._count(key).forgive(attempt.mark)
+        self._count(attempt.pair).clear()
+
+    def _drop_empty(self, attempt: Attempt) -> None:
+        for key, _ in attempt.keys:
+            if self._counts[key].empty:
                 del self._counts[key]
 
     def _refuse(self, now: float, keys: tuple[tuple[bytes, Limit], ...]) -> None:
