@@ -9,11 +9,12 @@ from interactd.api.app import Api
 from interactd.api.context import App
 from interactd.auth.credentials import Credentials
 from interactd.auth.passwords import Passwords
+from interactd.auth.resets import Resets
 from interactd.auth.sessions import Sessions
 from interactd.auth.throttle import Throttle
 from interactd.auth.triggerkeys import open_keys
 from interactd.calls import CALLS
-from interactd.changes import Hub
+from interactd.changes import Hub, PasswordReset
 from interactd.config import Config
 from interactd.db import Database
 from interactd.epochs import renew_epochs
@@ -22,6 +23,8 @@ from interactd.images import Images
 from interactd.imports.service import Imports
 from interactd.jobs.timed import Jobs
 from interactd.live.service import Live
+from interactd.mail.outbox import Outbox
+from interactd.mail.smtp import mail_server
 
 PATIENCE = 10.0         # seconds for the requests in work when the daemon stops
 
@@ -49,6 +52,7 @@ async def _settled(result: Any) -> None:
 
 async def build(reactor: Any, config: Config, dsn: str) -> Parts:
     """All parts, started; the first error is raised."""
+    server = mail_server(reactor, config)
     database = Database(reactor, dsn, config.database.pool, public_url=config.http.public_url)
     await database.open()
     await renew_epochs(database)
@@ -62,10 +66,12 @@ async def build(reactor: Any, config: Config, dsn: str) -> Parts:
     live = Live(database, hub, sessions, config.live, reactor)
     intake = Intake(reactor, dsn, config, hub)
     await intake.open()
-    app = App(config, database, hub, sessions, passwords, images, credentials, keys, intake, reactor, live, Imports(reactor, config.imports), CALLS)
-    passwords.startService()
-    images.startService()
-    live.startService()
+    outbox = Outbox(reactor, server.deliver if server else None, config.mail.waiting)
+    resets = Resets(database, hub, outbox, config, reactor.seconds)
+    hub.subscribe(PasswordReset, lambda reset: credentials.forgive(reset.name, reset.address))
+    app = App(config, database, hub, sessions, passwords, images, credentials, keys, intake, reactor, live, Imports(reactor, config.imports),
+              resets, CALLS)
     jobs = Jobs(reactor, database, config, hub)
-    jobs.startService()
-    return Parts(app, Api(app, CALLS), (database, passwords, images, jobs, live, intake))
+    for service in (passwords, images, outbox, resets, live, jobs):
+        service.startService()
+    return Parts(app, Api(app, CALLS), (database, passwords, images, outbox, resets, jobs, live, intake))

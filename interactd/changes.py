@@ -67,6 +67,16 @@ class Acknowledged:
 
 
 @frozen
+class PasswordReset:
+    """A link that was mailed to the account has set its password; `name` is what login limits count it by, `address` the client's."""
+
+    user_id: int
+    email: str = field(repr=False)
+    name: str = field(repr=False)
+    address: str = field(repr=False)
+
+
+@frozen
 class DeviceMoved:
     """A phone changed hands: this device of the user is inactive now."""
 

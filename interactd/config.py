@@ -12,8 +12,8 @@ import attrs
 from attrs import frozen
 
 from interactd.keys import (Network, Server, apple_id, area_code, bundle_id, choice, database, endpoint, file_or_none, folder,
-                            host_and_port, key, listed, network, number, origin, region, server, size, text, web_address, whole,
-                            yes_no)
+                            host, host_and_port, key, listed, mail_address, network, number, origin, region, server, size, text,
+                            web_address, whole, yes_no)
 
 _MANY = 10 ** 9
 
@@ -165,6 +165,27 @@ class Apns:
 
 
 @frozen
+class Mail:
+    """Mails, which a forgotten password is reset by. Without a server, or without [http] public-url, there are none."""
+
+    server: str = key("", host, "The name of the mail server (SMTP), which its certificate must bear: smtp.example.com")
+    port: int = key("587", whole(1, 65535), "Its port; 465 is usual for `tls`.")
+    security: str = key("starttls", choice("starttls", "tls"), "How the connection is made secret: `starttls` after the first words, "
+                        "`tls` from the start. There is no way to send in the clear.")
+    user: str = key("", text, "The account there. Empty: none is needed.")
+    password: str = key("", text, "Its password.", secret=True)
+    from_: str = key("", mail_address, "The address mails come from: interactd@example.com")
+    ca_file: Path | None = key("", file_or_none, "Certificates (PEM) of which one must have signed the server's. Empty: those "
+                               "that the system trusts.")
+    timeout: float = key("30", number(0.05, 600), "Seconds for the server to take the connection, and for each of its answers.")
+    waiting: int = key("1000", whole(1, 1_000_000), "Mails that may wait to be sent.")
+    link_minutes: int = key("60", whole(1, 1440), "Minutes for which the link of a reset is good.")
+    resets_per_account: int = key("3", whole(1, 1000), "Links of one account that are good at a time, the newest of which works; "
+                                  "what is asked for beyond them is dropped.")
+    resets_per_address: int = key("20", whole(1, 1_000_000), "Resets that one client address may ask for in an hour, before 429.")
+
+
+@frozen
 class Log:
     """What is written down."""
 
@@ -186,11 +207,12 @@ class Config:
     live: Live = attrs.field(factory=Live)
     imports: Imports = attrs.field(factory=Imports)
     apns: Apns = attrs.field(factory=Apns)
+    mail: Mail = attrs.field(factory=Mail)
     log: Log = attrs.field(factory=Log)
 
 
 SECTIONS: dict[str, type] = {"http": Http, "database": Database, "state": State, "auth": Auth, "numbers": Numbers,
-                             "limits": Limits, "live": Live, "imports": Imports, "apns": Apns, "log": Log}
+                             "limits": Limits, "live": Live, "imports": Imports, "apns": Apns, "mail": Mail, "log": Log}
 
 
 if __name__ == "__main__":

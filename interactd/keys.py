@@ -12,6 +12,8 @@ from attrs import frozen
 from phonenumbers import SUPPORTED_REGIONS
 from twisted.internet.endpoints import serverFromString
 
+#: addresses that need no quoting in SMTP and no extension of it
+MAIL_ADDRESS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*", re.ASCII)
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -45,7 +47,7 @@ def key(default: str, read: Callable[[str], Any], doc: str, secret: bool = False
 
 def keys(section: type) -> dict[str, tuple[str, Key]]:
     """The keys of a section by their names in the file, each with its attribute."""
-    return {field.name.replace("_", "-"): (field.name, field.metadata["key"]) for field in attrs.fields(section)}
+    return {field.name.rstrip("_").replace("_", "-"): (field.name, field.metadata["key"]) for field in attrs.fields(section)}
 
 
 def text(value: str) -> str:
@@ -123,6 +125,20 @@ def endpoint(value: str) -> str:
         serverFromString(None, value)     # only parsed here; the service asks again with its reactor
     except Exception as wrong:
         raise ValueError(f"a Twisted endpoint such as tcp:8080:interface=127.0.0.1 ({wrong or type(wrong).__name__})") from None
+    return value
+
+
+def host(value: str) -> str:
+    """The name or address of a server, or nothing."""
+    if not re.fullmatch(r"[A-Za-z0-9.:-]*", value, re.ASCII):
+        raise ValueError("the name of a server, such as smtp.example.com, or nothing")
+    return value
+
+
+def mail_address(value: str) -> str:
+    """An e-mail address that any mail server takes, or nothing."""
+    if value and not MAIL_ADDRESS.fullmatch(value):
+        raise ValueError("an e-mail address such as interactd@example.com, or nothing")
     return value
 
 

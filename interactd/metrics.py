@@ -25,6 +25,8 @@ PUSH_UP = Gauge("interactd_push_up", "Whether pushes are sent: 1 up, 0.5 backing
 PUSH_TOKEN_AGE = Gauge("interactd_push_token_age_seconds", "Age of the provider token.")
 PUSH_CERTIFICATE = Gauge("interactd_push_certificate_expires", "When the client certificate ends, in seconds since 1970.")
 
+MAILS = Counter("interactd_mails_total", "Mails by what became of them: sent, retried, refused, dropped, lost.", ("outcome",))
+
 
 def answered(call: str, status: int, seconds: float) -> None:
     """A call was answered."""

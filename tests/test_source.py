@@ -17,14 +17,15 @@ BANNED = {"handler", "handlers", "manager", "managers", "processor", "engine", "
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 # Which parts a part may import; whatever starts the daemon may import everything.
-GROUND = {"errors", "changes", "statement", "keys", "refusals", "config", "metrics", "tls"}
+GROUND = {"errors", "changes", "statement", "keys", "refusals", "config", "metrics", "tls", "rates"}
 STORE = GROUND | {"lane", "db", "migrate", "threads"}
 KERNEL = STORE | {"auth", "images", "api"}
 MAY = {
     "errors": set(), "changes": set(), "statement": set(), "keys": {"refusals"}, "refusals": set(), "metrics": set(), "tls": set(),
+    "rates": set(), "mail": GROUND,
     "config": {"keys", "configfile"}, "configfile": {"config", "keys", "refusals"},
     "threads": {"errors"}, "images": {"config", "threads"},
-    "lane": GROUND, "db": GROUND | {"lane"}, "migrate": GROUND, "epochs": STORE, "auth": STORE, "api": KERNEL,
+    "lane": GROUND, "db": GROUND | {"lane"}, "migrate": GROUND, "epochs": STORE, "auth": STORE | {"mail"}, "api": KERNEL,
     "events": STORE | {"auth"}, "live": STORE | {"auth"}, "push": STORE | {"auth"},
     "entities": KERNEL | {"events"}, "sync": KERNEL | {"events", "entities"}, "imports": KERNEL | {"events", "entities", "sync"},
     "jobs": KERNEL | {"events", "entities", "live"}, "web": KERNEL,

@@ -8,6 +8,7 @@ from attrs import define, field, frozen
 
 from interactd.auth.credentials import Credentials
 from interactd.auth.passwords import Passwords
+from interactd.auth.resets import Resets
 from interactd.auth.sessions import Sessions
 from interactd.auth.tokens import digest
 from interactd.auth.trigger import TriggerDevice, trigger
@@ -45,6 +46,7 @@ class App:
     clock: Any
     live: Live
     imports: Imports
+    resets: Resets
     calls: tuple[Call, ...] = ()
 
 

@@ -34,6 +34,8 @@ WHERE d.interaction_id = queued.interaction_id AND d.device_id = queued.device_i
 DELETE_SESSIONS = Statement("delete_sessions", """
 DELETE FROM sessions WHERE user_id = :user_id AND id = ANY(:sessions::bigint[])""")
 
+DROP_RESETS = Statement("drop_password_resets", "DELETE FROM password_resets WHERE user_id = :user_id")
+
 
 @frozen
 class Ending:
@@ -45,7 +47,8 @@ class Ending:
 
 
 async def end_sessions(tx: Queries, user_id: int, keep: int | None = None, deactivate_devices: bool = True) -> Ending:
-    """End all the user's sessions but `keep`, with the devices they registered, and drop what is queued for inactive devices.
+    """End all the user's sessions but `keep`, with the devices they registered and links that reset the password, and drop
+    what is queued for inactive devices.
 
     The transaction has taken the user's counter before; a user made inactive before loses all that is queued.
     """
@@ -53,5 +56,6 @@ async def end_sessions(tx: Queries, user_id: int, keep: int | None = None, deact
     sessions = [row[0] for row in await tx.query(HOLD_SESSIONS, user_id=user_id, keep=keep)]
     ended = {"user_id": user_id, "sessions": sessions}
     devices, trigger_devices = one(await tx.query(DEACTIVATE_DEVICES, **ended)) if deactivate_devices else ((), ())
-    await tx.script(Step(DROP_DELIVERIES, {"user_id": user_id}), Step(DELETE_SESSIONS, ended))
+    await tx.script(Step(DROP_DELIVERIES, {"user_id": user_id}), Step(DELETE_SESSIONS, ended),
+                    Step(DROP_RESETS, {"user_id": user_id}))
     return Ending(Ended(user_id, None, tuple(devices), keep), tuple(devices), tuple(trigger_devices))

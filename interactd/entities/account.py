@@ -7,7 +7,6 @@ import orjson
 from attrs import frozen
 
 from interactd.api.answer import Answer, done, plain
-from interactd.api.body import faulty
 from interactd.api.call import PASSWORD_DUE, PUBLIC, Transact, call
 from interactd.api.context import Context, taking
 from interactd.api.fields import choice
@@ -70,10 +69,7 @@ async def logout(c: Context) -> Answer:
 async def _proven(c: Context) -> None:
     if not await c.app.credentials.confirm(c.user.id, c.body.pop("old_password"), c.asked.address):
         raise Invalid("oldPassword is wrong", detail=5003)
-    new = c.body.pop("new_password")
-    if len(new) < c.config.auth.password_min:
-        raise faulty("newPassword", f"must have at least {c.config.auth.password_min} characters", 2004)
-    c.body["hash"] = await c.app.passwords.hash(new)
+    c.body["hash"] = await users.hash_of(c, "newPassword", c.body.pop("new_password"))
 
 
 @call("POST", "/v2/myAccount", may=PASSWORD_DUE, realm=750, action=11, cmd="changePwd", body=PasswordChange, create=True, wrapped="done",

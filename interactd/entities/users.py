@@ -97,14 +97,14 @@ async def hashed(c: Context) -> None:
     said = c.body.pop("password", None)
     if said is None:
         return
-    await set_password(c, "password", said)
+    c.body["password_hash"] = await hash_of(c, "password", said)
 
 
-async def set_password(c: Context, attribute: str, said: str) -> None:
-    """The hash of a new password, long enough, into the body."""
+async def hash_of(c: Context, attribute: str, said: str) -> str:
+    """What is kept of a new password; 400 that names the attribute if it is too short."""
     if len(said) < c.config.auth.password_min:
         raise faulty(attribute, f"must have at least {c.config.auth.password_min} characters", 2004)
-    c.body["password_hash"] = await c.app.passwords.hash(said)
+    return await c.app.passwords.hash(said)
 
 
 def _company_there(c: Context) -> tuple[Step, ...]:

@@ -12,7 +12,7 @@ from interactd.errors import ApiError, TooMany, Unavailable
 from interactd.events.dispatch import Dispatch
 from interactd.events.event import Event, Outcome, failed, unstorable
 from interactd.events.parcel import Parcel, sealed
-from interactd.events.rates import Rates
+from interactd.rates import Rates
 
 
 class Intake(service.Service):

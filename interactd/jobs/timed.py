@@ -18,6 +18,7 @@ EVERY = 3600.0          # seconds
 EXPIRED = tuple(Statement(f"expired_{table}", f"DELETE FROM {table} WHERE {condition}") for table, condition in (
     ("event_keys", "at < now() - interval '3 days'"),           # 24 h count (contract 6.2); late events look back further
     ("sessions", "expires_at < now()"),
+    ("password_resets", "expires_at < now()"),
     ("tombstones", "at < now() - interval '90 days'"),          # contract section 9
     ("device_moves", "at < now() - interval '2 days'"),
 ))

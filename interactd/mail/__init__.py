@@ -1,0 +1,1 @@
+"""Mails to users: what they say, how they wait, how they are sent."""
