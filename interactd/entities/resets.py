@@ -57,8 +57,7 @@ async def reset_password(c: Context) -> Answer:
     return done()
 
 
-@call("GET", PAGE, may=PUBLIC, realm=750, action=22, name="resets.page", raw=True,
-      answer={"type": "string", "contentMediaType": "text/html"})
+@call("GET", PAGE, may=PUBLIC, realm=750, action=22, name="resets.page", media=("text/html",), answer={"type": "string"})
 async def page(c: Context) -> Answer:
     """The page that the link in the mail opens."""
     text, policy = _page()
