@@ -210,6 +210,17 @@ class RepeatTests(IntakeCase):
         self.assertEqual({outcome.entity for outcome in outcomes}, {outcomes[0].entity})
         self.assertEqual((self.stored(), len(self.heard.notices)), (2, 2))
 
+    async def test_a_stranger_who_calls_twice_in_one_turn_is_kept_once(self) -> None:
+        ann, bob = self.owner("ann"), self.owner("bob")
+        for owner in (ann, bob):
+            await self.put(owner, None)
+        self.heard.notices.clear()
+        await gatherResults([Deferred.fromCoroutine(self.put(owner)) for owner in (ann, bob, ann)])
+        self.assertEqual(self.rows("SELECT user_id FROM basic_infos ORDER BY user_id"), [(ann.id,), (bob.id,)])
+        self.assertEqual(self.one("SELECT count(DISTINCT stored_at) FROM deliveries WHERE interaction_id > 2"), 1)
+        frames = [frame for frame, notice in zip(self.heard.frames(), self.heard.notices) if notice.user_id == ann.id]
+        self.assertEqual([[t["reason"] for t in frame.get("tentatives", ())] for frame in frames], [[], ["unassigned"]])
+
     async def test_the_first_one_is_gone(self) -> None:
         ann = self.owner()
         await self.put(ann, key="k")

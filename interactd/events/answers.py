@@ -22,7 +22,6 @@ class Sorted:
     notices: list[Notice] = field(factory=list)
     again: dict[Hashable, list[Parcel]] = field(factory=dict)       # by the user they turned out to be of
     busy: dict[Hashable, list[Parcel]] = field(factory=dict)
-    failed: list[Parcel] = field(factory=list)
 
     def announce(self, hub: Hub) -> None:
         """Devices hear of what is new, and whoever asked is answered."""
@@ -45,7 +44,6 @@ class Answer(NamedTuple):
     entity: str | None
     frame: str | None
     devices: list[int] | None
-    problem: str | None
     owner: int | None
     switchboard: bool | None
     region: str | None
@@ -65,8 +63,6 @@ def sort(parcels: Sequence[Parcel], rows: Rows, hints: Hints) -> Sorted:
             result.again.setdefault(answer.owner, []).append(parcel)
         elif answer.outcome == "busy":
             result.busy.setdefault(parcel.key, []).append(parcel)
-        elif answer.outcome == "failed":
-            result.failed.append(parcel)
         else:
             result.answered[parcel] = _final(parcel, answer, hints)
     return result

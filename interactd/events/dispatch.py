@@ -140,8 +140,6 @@ class Dispatch:
         for parcels in result.busy.values():
             if self._once_more(parcels):
                 self._alone.append(Batch(parcels, waiting=True))
-        if result.failed and self._once_more(result.failed):
-            self._first.append(Batch(result.failed, apart=True))
 
     def _undone(self, parcels: Sequence[Parcel], waiting: bool, undone: Undone) -> None:
         self.log.warn("a transaction of {count} events was rolled back ({state})", count=len(parcels), state=undone.state)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from interactd.db import Statement
 from interactd.migrate import Migration
 
+_DROPPED = re.compile(r"^DROP FUNCTION (\w+)", re.MULTILINE)
 _FUNCTION = re.compile(r"^CREATE (?:OR REPLACE )?FUNCTION (\w+)\(.*?(\$\w*\$).*?\2[^;]*;", re.DOTALL | re.MULTILINE)
 HEAD = """# SQL
 
@@ -27,8 +28,13 @@ def sql_text(statements: Iterable[Statement], migrations: Iterable[Migration]) -
 
 
 def functions(migrations: Iterable[Migration]) -> dict[str, tuple[str, str]]:
-    """By name, the migration that made each function last, and its text."""
-    return {found[1]: (migration.name, found[0]) for migration in migrations for found in _FUNCTION.finditer(migration.sql)}
+    """By name, the migration that made each function last, and its text; a migration drops before it makes."""
+    made: dict[str, tuple[str, str]] = {}
+    for migration in migrations:
+        for dropped in _DROPPED.finditer(migration.sql):
+            made.pop(dropped[1], None)
+        made.update({found[1]: (migration.name, found[0]) for found in _FUNCTION.finditer(migration.sql)})
+    return made
 
 
 def _section(title: str, sql: str) -> str:
