@@ -236,7 +236,7 @@ class Lists(Tasks):
         self.assertEqual(self.sql("SELECT assigned_seq FROM tasks WHERE id = %s", tasks[0]["id"])[0][0], self.seqs()[1])
 
     async def test_a_task_is_a_change_of_its_list(self) -> None:
-        """A list's number rises when a task comes, moves or goes, not when one in it changes."""
+        """A list's number rises when a task comes, changes, moves or goes: it shows its tasks whole."""
         lists = [(await self.put("/v2/taskLists", self.me, {"title": title})).entity["id"] for title in "ab"]
         made = await self.task(listId=lists[0])
         path = "/v2/tasks/%d" % made["id"]
@@ -246,6 +246,8 @@ class Lists(Tasks):
                 "SELECT l.id FROM task_lists l JOIN counters c ON c.user_id = l.user_id AND c.seq = l.seq ORDER BY 1")]
         self.assertEqual(changed(), [lists[0]])
         await self.post(path, self.me, {"title": "x"})
+        self.assertEqual(changed(), [lists[0]])
+        await self.put("/v2/deals", self.me, {"name": "d"})
         self.assertEqual(changed(), [])
         await self.post(path, self.me, {"listId": lists[1]})
         self.assertEqual(changed(), lists)

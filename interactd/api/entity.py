@@ -1,7 +1,7 @@
 """An entity: a row class, its table, and the ordinary calls derived from them."""
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -47,6 +47,7 @@ class Entity:
     realm: int
     may: May = USER
     owned: bool = True                          # a user's data: a write takes the owner's counter
+    take: Statement | None = None               # takes all counters that a change of the rows :ids concerns, not the owner's alone
     numbered: bool = True                       # … and its rows carry the number (`seq`)
     visible: str = "t.user_id = :owner"         # which rows there are for whoever asks, by the values of `scope`
     scope: Callable[[Context], Mapping[str, Any]] = _owners
@@ -81,17 +82,17 @@ class Entity:
 
     def create_steps(self, c: Context, body: Columns) -> tuple[Step, ...]:
         """The script that stores a new row."""
-        return (*self._taking(c), *self.before(c, body, None), self.step(c, self.insert, body=text(body)),
+        return (*self.taking(c), *self.before(c, body, None), self.step(c, self.insert, body=text(body)),
                 *self.after(c, body, None), self.telling(c, "insert"))
 
     def update_steps(self, c: Context, ident: int, body: Columns) -> tuple[Step, ...]:
         """The script that changes a row."""
-        return (*self._taking(c), self.remembering(c, ident), *self.before(c, body, ident), self.step(c, self.update, body=text(body)),
+        return (*self.taking(c, [ident]), self.remembering(c, ident), *self.before(c, body, ident), self.step(c, self.update, body=text(body)),
                 *self.after(c, body, ident), self.telling(c, "update"))
 
-    def delete_steps(self, c: Context, ids: list[int], *before: Step, take: Step | None = None) -> tuple[Step, ...]:
-        """The script that deletes rows, all or none; `before` stands right before, `take` takes more counters than the owner's."""
-        return (*((take,) if take else self._taking(c)), self.step(c, self.there, ids=ids), *before, self.step(c, self.delete, ids=ids))
+    def delete_steps(self, c: Context, ids: list[int], *before: Step) -> tuple[Step, ...]:
+        """The script that deletes rows, all or none; `before` stands right before."""
+        return (*self.taking(c, ids), self.step(c, self.there, ids=ids), *before, self.step(c, self.delete, ids=ids))
 
     def remembering(self, c: Context, ident: int) -> Step:
         """The step that keeps the row's old state; 404 when it is not there."""
@@ -106,7 +107,10 @@ class Entity:
         given = {"owner": c.owner, "actor": actor(c), **self.scope(c), **values}
         return Step(statement, {name: given[name] for name in statement.names})
 
-    def _taking(self, c: Context) -> tuple[Step, ...]:
+    def taking(self, c: Context, ids: Sequence[int] = ()) -> tuple[Step, ...]:
+        """The first step of a script that changes these rows, or makes one: the counters."""
+        if self.take is not None and ids:
+            return (self.step(c, self.take, ids=list(ids)),)
         return (taking(c.owner),) if self.owned else ()
 
     async def create(self, c: Context) -> Answer:
@@ -125,9 +129,9 @@ class Entity:
         c.changed(c.owner, seq, action, self.activity, ident)
         return str(shown)
 
-    async def remove(self, c: Context, ids: list[int], *before: Step, take: Step | None = None) -> Answer:
+    async def remove(self, c: Context, ids: list[int], *before: Step) -> Answer:
         """Deletes all of these, or none, by the script of `delete_steps`."""
-        for ident, seq, _ in await c.script(*self.delete_steps(c, ids, *before, take=take)):
+        for ident, seq, _ in await c.script(*self.delete_steps(c, ids, *before)):
             c.changed(c.owner, seq, "delete", self.activity, ident)
         return deleted()
 

@@ -69,6 +69,13 @@ UPDATE contacts c SET version = c.version + 1, changed = time_of(:owner), seq = 
 FROM basic_infos b WHERE b.user_id = :owner AND b.id = kept('id')::bigint AND c.user_id = b.user_id AND c.id = b.contact_id""")
 
 
+# Whoever has a scheduled call to the number assigned sees it change.
+TAKE = Statement("basic_infos_take", """
+SELECT take(ARRAY(SELECT :owner::bigint
+  UNION SELECT t.assigned_to_id FROM task_numbers n JOIN tasks t ON t.user_id = n.user_id AND t.id = n.task_id
+    WHERE n.user_id = :owner AND n.basic_info_id = ANY(:ids::bigint[])))""")
+
+
 def family(kind: str) -> str:
     """The types whose values have one form: phone (with mobile and fax), email, website."""
     return "phone" if kind in ("phone", "mobile", "fax") else kind
@@ -108,12 +115,13 @@ async def _create(c: Context) -> Answer:
 async def _change(c: Context, ident: int) -> Answer:
     """Update a basicInfo; what it is compared by follows, and its contact's version rises."""
     body, = await formed(c, [{**c.body, "id": ident}])
-    steps = (taking(c.owner), ENTITY.remembering(c, ident), Step(UPDATE, {"owner": c.owner, "body": body_text(body)}),
+    steps = (*ENTITY.taking(c, [ident]), ENTITY.remembering(c, ident), Step(UPDATE, {"owner": c.owner, "body": body_text(body)}),
              Step(RAISE, {"owner": c.owner}), ENTITY.telling(c, "update"))
     return updated(await ENTITY.written(c, "update", steps))
 
 
-ENTITY = Entity(CountedInfo, table="basic_infos", kind="basicinfo", activity="basicInfo", path="/v2/basicInfos", realm=800, numbered=False)
+ENTITY = Entity(CountedInfo, table="basic_infos", kind="basicinfo", activity="basicInfo", path="/v2/basicInfos", realm=800, numbered=False,
+                take=TAKE)
 TAGS = Listing("tags", """(SELECT d.tag, row_number() OVER (ORDER BY d.tag) AS id
   FROM (SELECT DISTINCT tag FROM contact_tags WHERE user_id = :owner) d) t""", "to_json(t.tag)", "true")
 

@@ -113,10 +113,12 @@ SELECT refuse('IA400', 'a name must stay', '2002') FROM contacts t WHERE t.user_
 AND CASE t.contact_type WHEN 'person' THEN coalesce(t.first_name, t.last_name) ELSE t.organization_name END IS NULL""")
 KNOWN = Statement("contacts_known", "SELECT must((SELECT t.id FROM contacts t WHERE t.user_id = :owner AND t.id = :id), 'contact')")
 
-# Whoever has a task of the contact assigned sees it change.
+# Whoever has a task of the contact assigned, or one that shows its number, sees it change.
 TAKE = Statement("contacts_take", """
 SELECT take(ARRAY(SELECT :owner::bigint
-  UNION SELECT t.assigned_to_id FROM tasks t WHERE t.user_id = :owner AND t.contact_id = ANY(:ids::bigint[])))""")
+  UNION SELECT t.assigned_to_id FROM tasks t WHERE t.user_id = :owner AND t.contact_id = ANY(:ids::bigint[])
+  UNION SELECT t.assigned_to_id FROM basic_infos b JOIN task_numbers n ON n.user_id = b.user_id AND n.basic_info_id = b.id
+    JOIN tasks t ON t.user_id = n.user_id AND t.id = n.task_id WHERE b.user_id = :owner AND b.contact_id = ANY(:ids)))""")
 NOTES_GO = Statement("contacts_notes_go", """
 WITH gone AS (DELETE FROM notes n WHERE n.user_id = :owner AND n.contact_id = ANY(:ids::bigint[]) RETURNING n.id)
 INSERT INTO tombstones (user_id, entity_type, entity_id, seq) SELECT :owner, 'note', gone.id, number_of(:owner) FROM gone""")
@@ -140,7 +142,7 @@ def _after(c: Context, body: Columns, ident: int | None) -> tuple[Step, ...]:
     return (*named, *parts.steps(c, body))
 
 
-ENTITY = Entity(Contact, table="contacts", kind="contact", activity="contact", path="/v2/contacts", realm=100, wrapped=True, synced=True,
+ENTITY = Entity(Contact, table="contacts", kind="contact", activity="contact", path="/v2/contacts", realm=100, wrapped=True, synced=True, take=TAKE,
                 on_update={"version": "t.version + 1", "changed": "time_of(:owner)"}, check=_check, before=_before, after=_after)
 
 PROJECTIONS = {"base": ENTITY.shown, "thin": THIN, "flat": flat(ENTITY.fields)}
@@ -169,8 +171,7 @@ async def _get(c: Context, ident: int) -> Answer:
 
 async def remove(c: Context, ids: list[int]) -> Answer:
     """Deletes contacts, all or none, with what is only theirs; deals, tasks and interactions stay without them."""
-    given = {"owner": c.owner, "ids": ids}
-    return await ENTITY.remove(c, ids, Step(NOTES_GO, given), take=Step(TAKE, given))
+    return await ENTITY.remove(c, ids, Step(NOTES_GO, {"owner": c.owner, "ids": ids}))
 
 
 async def _delete(c: Context, ident: int) -> Answer:

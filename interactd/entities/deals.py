@@ -66,8 +66,7 @@ INSERT INTO tombstones (user_id, entity_type, entity_id, seq) SELECT :owner, 'no
 
 
 async def _remove(c: Context, ids: list[int]) -> Answer:
-    given = {"owner": c.owner, "ids": ids}
-    return await ENTITY.remove(c, ids, Step(NOTES_GO, given), take=Step(TAKE, given))
+    return await ENTITY.remove(c, ids, Step(NOTES_GO, {"owner": c.owner, "ids": ids}))
 
 
 async def _delete(c: Context, ident: int) -> Answer:
@@ -80,7 +79,7 @@ async def _delete_ids(c: Context) -> Answer:
     return await _remove(c, c.query["ids"])
 
 
-ENTITY = Entity(Deal, table="deals", kind="deal", activity="deal", path="/v2/deals", realm=200, synced=True)
+ENTITY = Entity(Deal, table="deals", kind="deal", activity="deal", path="/v2/deals", realm=200, synced=True, take=TAKE)
 UNKNOWN = (NotFound("contact", detail=3003),)
 ONE = (*ENTITY.calls("get"), *ENTITY.calls("post", refuses=UNKNOWN), *ENTITY.calls("delete", run=_delete))
 CALLS = (*ENTITY.calls("put", refuses=UNKNOWN), *ENTITY.calls("list"), *ONE, *ENTITY.calls("delete_ids", run=_delete_ids),

@@ -4,8 +4,6 @@ from __future__ import annotations
 from attrs import evolve, frozen
 
 from interactd.api import sql
-from interactd.api.answer import Answer, deleted
-from interactd.api.context import Context
 from interactd.api.entity import Entity
 from interactd.api.fields import fields_of, ident, server, text
 from interactd.db import Statement
@@ -27,17 +25,9 @@ class TaskList:
 
 # Whoever has a task of the list assigned sees it change.
 TAKE = Statement("task_lists_take", """
-SELECT take(ARRAY(SELECT :owner::bigint UNION SELECT t.assigned_to_id FROM tasks t WHERE t.user_id = :owner AND t.task_list_id = :id))""")
-
-
-async def _delete(c: Context, ident: int) -> Answer:
-    """Delete a task list; its tasks stay without it."""
-    steps = (ENTITY.step(c, TAKE, id=ident), ENTITY.step(c, ENTITY.there, ids=[ident]), ENTITY.step(c, ENTITY.delete, ids=[ident]))
-    ((gone, seq, _),) = await c.script(*steps)
-    c.changed(c.owner, seq, "delete", "tasklist", gone)
-    return deleted()
-
-
-ENTITY = Entity(TaskList, table="task_lists", kind="tasklist", activity="tasklist", path="/v2/taskLists", realm=302, synced=True)
-ONE = (*ENTITY.calls("get", "post"), *ENTITY.calls("delete", run=_delete))
+SELECT take(ARRAY(SELECT :owner::bigint
+  UNION SELECT t.assigned_to_id FROM tasks t WHERE t.user_id = :owner AND t.task_list_id = ANY(:ids::bigint[])))""")
+ENTITY = Entity(TaskList, table="task_lists", kind="tasklist", activity="tasklist", path="/v2/taskLists", realm=302, synced=True,
+                take=TAKE)
+ONE = (*ENTITY.calls("get", "post"), *ENTITY.calls("delete", summary="Delete a task list; its tasks stay without it"))
 CALLS = (*ENTITY.calls("put", "list"), *ONE, *(evolve(one, path="/v2/tasksLists/:id", documented=False) for one in ONE))

@@ -11,7 +11,7 @@ from interactd.api import sql
 from interactd.api.answer import Answer, created, deleted, updated
 from interactd.api.body import faulty
 from interactd.api.call import CUSTOMER_ADMIN, PAGING, USER, Call, Transact
-from interactd.api.context import RANK, Context, taking
+from interactd.api.context import RANK, Context
 from interactd.api.entity import Entity
 from interactd.api.entity import text as body_text
 from interactd.api.fields import (MAX_ID, Field, Wrong, boolean, count, declare, fields_of, ident, integer, plain, server, stamp,
@@ -84,6 +84,9 @@ SELECT refuse('IA404', 'company', '3003') WHERE NOT EXISTS (SELECT 1 FROM compan
 EMAIL_CHANGES = Statement("users_email_changes", "SELECT 1 FROM users u WHERE u.id = :id AND u.email <> :email")
 
 
+# Tasks show the e-mail of who is to do them: their owners see it change.
+TAKE = Statement("users_take", """
+SELECT take(ARRAY(SELECT :id::bigint UNION SELECT t.user_id FROM tasks t WHERE t.assigned_to_id = :id AND :email::boolean))""")
 DELETE = Statement("users_gone", "DELETE FROM users WHERE id = ANY(:ids::bigint[])")
 
 
@@ -130,7 +133,7 @@ async def _create(c: Context) -> Answer:
 async def _change(c: Context, ident: int) -> Answer:
     """Update a user; a new password or e-mail, or making it inactive, ends its sessions."""
     check_company(c, c.body.get("company_id"))
-    first: tuple[Step, ...] = (taking(ident), ENTITY.remembering(c, ident))
+    first: tuple[Step, ...] = (Step(TAKE, {"id": ident, "email": "email" in c.body}), ENTITY.remembering(c, ident))
     if "company_id" in c.body:
         if c.body["company_id"] is None:
             raise Refused("companyId can not be taken back")

@@ -23,7 +23,7 @@ ON CONFLICT (user_id, entity_type, entity_id) DO UPDATE SET seq = excluded.seq, 
 #: what belongs to a user, in an order that its references allow
 TABLES = ("import_states", "external_contacts",
           "retracts", "deliveries", "event_keys", "interaction_systems", "interactions", "task_numbers", "tasks", "task_lists", "notes", "deals",
-          "basic_infos", "contacts", "import_contacts", "share_receipts", "devices", "trigger_devices", "activities", "tombstones", "changes_at",
+          "basic_infos", "contacts", "import_contacts", "share_receipts", "devices", "trigger_devices", "activities", "tombstones", "sync_marks",
           "login_addresses", "password_resets")
 GONE = tuple(Statement(f"wipe_{table}", f"DELETE FROM {table} WHERE user_id = :user_id") for table in TABLES)
 

@@ -71,8 +71,9 @@ def _steps(c: Context, contact: Columns) -> Iterator[Step]:
     def step(statement: Any, **values: Any) -> Step:
         said = {**given, **values}
         return Step(statement, {name: said[name] for name in statement.names})
-    yield step(TAKE, ids=given["merged"])
-    yield step(s.THERE, ids=[*given["merged"], *([] if ident is None else [ident])])
+    known = [*given["merged"], *([] if ident is None else [ident])]
+    yield step(TAKE, ids=known)
+    yield step(s.THERE, ids=known)
     if ident is not None:
         yield ENTITY.remembering(c, ident)
     yield from ENTITY.before(c, contact, ident)

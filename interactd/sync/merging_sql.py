@@ -89,8 +89,7 @@ ON CONFLICT DO NOTHING"""),),
 MOVED = (
     Statement("merge_deals", f"UPDATE deals SET contact_id = {_STAYS}, seq = number_of(:owner) WHERE {_MERGED}"),
     Statement("merge_notes", f"UPDATE notes SET contact_id = {_STAYS}, seq = number_of(:owner) WHERE {_MERGED}"),
-    Statement("merge_tasks", f"""
-UPDATE tasks SET contact_id = {_STAYS}, seq = number_of(:owner), assigned_seq = number_of(assigned_to_id) WHERE {_MERGED}"""),
+    Statement("merge_tasks", f"UPDATE tasks SET contact_id = {_STAYS} WHERE {_MERGED}"),
     Statement("merge_persons", f"""
 UPDATE interactions SET person_id = {_STAYS}, seq = number_of(:owner) WHERE user_id = :owner AND person_id = ANY(:merged::bigint[])"""),
     Statement("merge_organizations", f"""

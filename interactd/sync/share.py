@@ -80,7 +80,7 @@ MOVES = (
                                   "pictures", "external_contacts")),
     *(_moved("contact_links", column) for column in ("person_id", "organization_id")),
     *(_moved(table, "contact_id", ", seq = number_of(:owner)") for table in ("deals", "notes")),
-    _moved("tasks", "contact_id", ", seq = number_of(:owner), assigned_seq = number_of(assigned_to_id)"),
+    _moved("tasks"),           # numbered by the schema, for the assignees too
     *(_moved("interactions", column, ", seq = number_of(:owner)") for column in ("person_id", "organization_id")),
 )
 SUCCESSOR = Statement("share_successor", """
