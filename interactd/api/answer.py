@@ -1,7 +1,7 @@
 """What a call answers: built by functions that know the envelopes of contract section 1."""
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import orjson
@@ -12,12 +12,16 @@ JSON = "application/json; charset=utf-8"
 
 @frozen
 class Answer:
-    """Status, headers and body (whole, or in pieces that are written as the client takes them)."""
+    """Status, headers and body (whole, or in pieces that are written as the client takes them).
+
+    `taken` is called when the client has all of it for sure; that may be never.
+    """
 
     status: int
     body: bytes | AsyncIterator[bytes]
     headers: Mapping[str, str] = {}
     media: str = JSON
+    taken: Callable[[], None] | None = None
 
 
 @frozen

@@ -18,6 +18,7 @@ from interactd.api.access import AccessLog, client_address
 from interactd.api.answer import Answer, Upgrade
 from interactd.api.call import Call
 from interactd.api.context import App, Asked
+from interactd.api.receipt import connection
 from interactd.api.sending import send
 from interactd.api.work import Work
 from interactd.db import shield
@@ -46,6 +47,8 @@ class LimitedRequest(WebRequest):
 
 class _Site(Site):
     """A site without an access log of its own: that one writes whole addresses, with the secrets in them."""
+
+    protocol = staticmethod(connection)
 
     def log(self, request: Any) -> None:
         """Nothing is written."""

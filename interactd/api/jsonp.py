@@ -24,8 +24,8 @@ def script(name: bytes, answer: Answer) -> Answer:
         return answer
     headers = {**answer.headers, "X-Content-Type-Options": "nosniff"}
     if isinstance(answer.body, bytes):
-        return Answer(200, b"/**/%b(%b);" % (name, _safe(answer.body)), headers, MEDIA)
-    return Answer(200, _pieces(name, answer.body), headers, MEDIA)
+        return Answer(200, b"/**/%b(%b);" % (name, _safe(answer.body)), headers, MEDIA, answer.taken)
+    return Answer(200, _pieces(name, answer.body), headers, MEDIA, answer.taken)
 
 
 async def _pieces(name: bytes, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -10,6 +10,7 @@ from twisted.web.http import Request as WireRequest
 from zope.interface import implementer
 
 from interactd.api.answer import Answer
+from interactd.api.receipt import Channel
 
 log = Logger()
 BODILESS = (204, 304)
@@ -74,6 +75,8 @@ async def send(wire: WireRequest, answer: Answer, clock: Any) -> None:
             wire.write(answer.body)
     elif not head and not await _pieces(wire, answer, clock):
         return
+    if answer.taken is not None and not head and isinstance(wire.channel, Channel):
+        wire.channel.expect(answer.taken)
     wire.finish()
 
 
