@@ -69,6 +69,7 @@ class Param:
     required: bool = False
     default: Any = None
     example: Any = None
+    aliases: tuple[str, ...] = ()                # other names it is known by, served but not described
 
 
 def number(low: int, high: int) -> Callable[[str], int]:

@@ -55,15 +55,16 @@ class Listing:
             suffix = f'],"length":{length},"startIndex":{offset or 0},"totalLength":{total}}}'
         if n < most or most == limit:
             return Answer(200, (prefix + (text or "") + suffix).encode())
-        rest = self._rest(c, values, key, ident, (limit or UNLIMITED) - n)
+        rest = self.rest(c, values, (key, ident), (limit or UNLIMITED) - n)
         return Answer(200, _joined(prefix + text, rest, suffix))
 
     def _step(self, values: dict[str, Any], after: int, after_id: int, most: int, skip: int) -> Step:
         given = {**values, "after": after, "after_id": after_id, "most": most, "skip": skip}
         return Step(self.piece, {name: given[name] for name in self.piece.names})
 
-    async def _rest(self, c: Context, values: dict[str, Any], key: int, ident: int, left: int) -> AsyncIterator[str]:
-        size = c.config.limits.page_slice
+    async def rest(self, c: Context, values: dict[str, Any], after: tuple[int, int], left: int = UNLIMITED) -> AsyncIterator[str]:
+        """What follows the row with this key and id, in slices, a comma before each."""
+        (key, ident), size = after, c.config.limits.page_slice
         while left > 0:
             most = min(size, left)
             text, key, ident, n = (await c.app.database.script(self._step(values, key, ident, most, 0)))[0]

@@ -31,6 +31,7 @@ def read(params: Iterable[Param], sent: dict[str, str]) -> dict[str, Any]:
     """The values of the declared parameters. Errors: 400 with every fault."""
     faults, values = Faults(), {}
     known = {p.name: p for p in params}
+    sent = _unaliased(known, sent)
     faults.unknown += [Fault(name, "is unknown") for name in sent if name not in known]
     for name, param in known.items():
         said = sent.get(name)
@@ -44,6 +45,11 @@ def read(params: Iterable[Param], sent: dict[str, str]) -> dict[str, Any]:
                 faults.wrong(name, wrong)
     faults.check()
     return values
+
+
+def _unaliased(known: dict[str, Param], sent: dict[str, str]) -> dict[str, str]:
+    names = {alias: name for name, param in known.items() for alias in param.aliases if name not in sent}
+    return {names.get(name, name): said for name, said in sent.items()}
 
 
 def _value(param: Param, said: str) -> Any:

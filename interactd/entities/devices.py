@@ -9,7 +9,7 @@ from typing import Any
 from attrs import frozen
 
 from interactd.api.answer import Answer, created, deleted
-from interactd.api.call import Transact
+from interactd.api.call import Param, Transact
 from interactd.api.context import Context
 from interactd.api.entity import Entity, actor
 from interactd.api.entity import text as body_text
@@ -40,6 +40,16 @@ def apns_token(said: str) -> str | None:
 def canonical(said: str) -> str:
     """What device ids are compared by: the APNs token, else the id as it stands."""
     return apns_token(said) or said
+
+
+def _named(said: str) -> str:
+    if not 0 < len(said) <= 200:
+        raise Wrong("must be 1 to 200 characters", 2004 if said else 2002)
+    return said
+
+
+#: a device as queries name it
+DEVICE_ID = Param("deviceId", _named, {"type": "string", "maxLength": 200}, required=True, example="s243df35fd6g43", aliases=("token",))
 
 
 def _device_id(value: Any) -> Columns:
