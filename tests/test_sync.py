@@ -1,7 +1,11 @@
 """GET /v2/sync, row by row of contract section 9."""
 from __future__ import annotations
 
+from base64 import b64encode
+from io import BytesIO
 from typing import Any
+
+from PIL import Image
 
 from interactd.calls import CALLS
 from tests.api_case import Person
@@ -364,15 +368,17 @@ class EveryWrite(SyncCase):
         return (await self.get("/v2/contacts/%d" % contact["id"], self.me)).json["version"]
 
     async def pictures(self, contact: Any) -> None:
-        """A picture comes, and goes."""
-        for change in ("INSERT INTO pictures (user_id, contact_id, is_default) SELECT user_id, id, true FROM contacts WHERE id = %s",
-                       "DELETE FROM pictures WHERE contact_id = %s"):
-            self.sql("WITH t AS MATERIALIZED (SELECT take(ARRAY[%s::bigint])) SELECT 1 FROM t", self.me.id)
-            self.sql(change, contact["id"])
-            await self.settle(change)
+        """Two pictures come, change and go."""
+        drawn = BytesIO()
+        Image.new("RGB", (2, 2)).save(drawn, "PNG")
+        body = {"contactId": contact["id"], "base64": b64encode(drawn.getvalue()).decode()}
+        first, second, _ = [(await self.do("PUT", "/v2/pictures", body))["id"] for _ in range(3)]
+        await self.do("POST", "/v2/pictures/%d" % second, {"isDefault": True})
+        await self.do("DELETE", "/v2/pictures/%d" % second)
+        await self.do("DELETE", "/v2/pictures?ids=%d" % first)
 
     def writing(self) -> set[tuple[str, str, str]]:
         """The calls that write what devices hold."""
-        mine = ("basicInfos", "contacts", "deals", "interactions", "notes", "taskLists", "tasks")
+        mine = ("basicInfos", "contacts", "deals", "interactions", "notes", "pictures", "taskLists", "tasks")
         return {(c.verb, c.path, c.cmd or "") for c in CALLS if c.documented and c.verb != "GET"
                 and (c.path.split("/")[2] in mine or c.path.startswith("/v2/admin/customFields"))}
