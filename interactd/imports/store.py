@@ -8,7 +8,7 @@ from attrs import evolve, frozen
 
 from interactd.api.context import Context
 from interactd.db import Statement, Step
-from interactd.entities.contacts import ENTITY, NOTES_GO, TAKE
+from interactd.entities.contacts import ENTITY, NOTES_GO
 
 _BOOK = "user_id = :owner AND system = :system AND account = :account"
 _ENTRY = _BOOK + " AND external_id = :external_id"
@@ -133,8 +133,7 @@ def storing(book: Book, steps: tuple[Step, ...], **link: Any) -> tuple[Step, ...
 def leaving(book: Book, contact: int) -> tuple[Step, ...]:
     """The script that deletes a contact whose entry is gone; IA410 when it is in use here."""
     given = {"owner": book.c.owner, "ids": [contact]}
-    return ENTITY.delete_steps(book.c, [contact], book.step(HELD), book.step(UNTOUCHED), Step(NOTES_GO, given), book.step(FORGET),
-                               take=Step(TAKE, given))
+    return ENTITY.delete_steps(book.c, [contact], book.step(HELD), book.step(UNTOUCHED), Step(NOTES_GO, given), book.step(FORGET))
 
 
 def waiting(book: Book, entry: dict[str, Any], infos: list[dict[str, Any]]) -> tuple[Step, ...]:
