@@ -4,11 +4,15 @@ from __future__ import annotations
 from typing import Any
 
 import psycopg2
+from PIL import Image
 from twisted.internet.defer import Deferred
 
 from interactd.changes import Progress
 from interactd.errors import LoginRefused, Unavailable
-from tests.import_case import ImportCase, somebody
+from interactd.imports.person import Photo
+from tests.import_case import ImportCase, Shelf, somebody
+from tests.live_case import LiveCase
+from tests.test_pictures import file
 
 ADA = somebody("Ada", ("mobile", "+491771"), ("email", "ada@example.org"))
 
@@ -460,3 +464,66 @@ class Told(ImportCase):
         self.shelf.put("1", ADA)
         await self.imported()
         self.assertEqual(self.sql("SELECT count(*) FROM import_states s, external_contacts e WHERE (s::text || e::text) LIKE '%%secret%%'"), [(0,)])
+
+
+def photo(colour: str) -> bytes:
+    """A picture file."""
+    return file(Image.new("RGB", (20, 10), colour))
+
+
+class Photos(ImportCase):
+    """Photos of entries."""
+
+    async def shown(self, name: str = "Ada X") -> list[str]:
+        """The types of a contact's pictures, which can be loaded."""
+        found = (await self.contacts())[name]["pictures"]
+        for one in found:
+            self.assertEqual((await self.get(one["url"][one["url"].index("/v2/"):])).status, 200)
+        return [one["type"] for one in found]
+
+    async def test_inline_and_elsewhere(self) -> None:
+        """They become pictures of the type of the system, encoded anew; another photo takes the place of the one before."""
+        self.shelf.photos["https://x/b"] = photo("red")
+        self.shelf.put("1", ADA, photo=Photo("m1", photo("blue")))
+        self.shelf.put("2", somebody("B"), photo=Photo("m2", url="https://x/b"))
+        self.assertEqual(self.lists(await self.imported()), {"created": 2})
+        self.assertEqual((await self.shown(), await self.shown("B X")), (["carddav"], ["carddav"]))
+        ada = (await self.contacts())["Ada X"]
+        self.shelf.put("1", ADA, photo=Photo("m3", photo("green")))
+        self.assertEqual(self.lists(await self.imported()), {})
+        after = (await self.contacts())["Ada X"]
+        self.assertEqual(await self.shown(), ["carddav"])
+        self.assertNotEqual(after["pictures"], ada["pictures"])
+        self.assertEqual(after["version"], ada["version"])
+        self.shelf.put("1", ADA, photo=Photo("m3", photo("green")))
+        await self.imported()
+        self.assertEqual((await self.contacts())["Ada X"]["pictures"], after["pictures"])
+
+    async def test_not_to_be_had(self) -> None:
+        """No picture, too large, away: the contact is there without."""
+        self.shelf.put("1", ADA, photo=Photo("m1", b"what?"))
+        self.shelf.put("2", somebody("B"), photo=Photo("m2", url="https://x/none"))
+        self.shelf.put("3", somebody("C"), photo=Photo("m3", bytes(6 << 20)))
+        self.assertEqual(self.lists(await self.imported()), {"created": 3})
+        self.assertEqual([c["pictures"] for c in (await self.contacts()).values()], [[], [], []])
+
+
+class Sockets(LiveCase):
+    """What sockets hear of an import."""
+
+    async def test_progress(self) -> None:
+        """interactd.1 sockets of the user hear how far it is; plain ones and those of others do not."""
+        shelf = Shelf()
+        shelf.put("1", ADA)
+        self.parts.app.imports.systems["carddav"] = lambda username, password: shelf
+        tablet, other = self.device(self.me, "tablet"), self.person()
+        self.device(other, "phone")
+        mine, plain, theirs = await self.follow(), await self.listen(device="tablet"), await self.follow(who=other)
+        reply = await self.post("/v2/import?cmd=importContacts", self.me, {"externalSystem": "carddav", "username": "me", "password": "x"})
+        self.assertEqual(reply.status, 200)
+        while (message := await mine.next()).get("progress", {}).get("phase") != "done":
+            pass
+        self.assertEqual((message["progress"]["created"], message["seq"]), (1, message["prev"]))
+        for client in (plain, theirs):
+            await client.settled()
+            self.assertEqual([m for m in client.messages if "progress" in m], [], tablet)

@@ -57,3 +57,12 @@ class Renewal(ContactCase):
         self.assertEqual([row[1:] for row in kept], [("030 123456", "+4930123456", True, 7)])
         self.assertEqual(self.sql("SELECT DISTINCT basic_info_id FROM interactions"), [(kept[0][0],)])
         self.assertEqual(self.sql("SELECT count(*) FROM interactions WHERE seq > 0"), [(2,)])
+
+    async def test_import_contacts(self) -> None:
+        """The values of import contacts too, in more than one batch."""
+        self.sql("INSERT INTO import_contacts (id, user_id, system, account, external_id, card) VALUES (7, %s, 'x', 'x', 'x', '{}')", self.me.id)
+        self.sql("INSERT INTO import_infos (user_id, import_contact_id, place, type, value) SELECT %s, 7, g, 'phone', '030 ' || 200000 + g "
+                 "FROM generate_series(1, 150) g", self.me.id)
+        self.assertEqual(await renew(self.parts.app.database, self.config), 150)
+        self.assertEqual(self.sql("SELECT canon, tail FROM import_infos WHERE place = 150"), [("+4930200150", "30200150")])
+        self.assertEqual(await renew(self.parts.app.database, self.config), 0)

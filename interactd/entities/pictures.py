@@ -14,7 +14,7 @@ from interactd.api.entity import Entity
 from interactd.api.fields import Columns, Field, Wrong, boolean, declare, ident, identity, plain, server, string
 from interactd.db import Statement, Step
 from interactd.errors import ForeignPicture, NotFound
-from interactd.images import JPEG, MOST_BYTES, MOST_PIXELS, PNG, Unfit
+from interactd.images import JPEG, MOST_BYTES, MOST_PIXELS, PNG, Encoded, Unfit
 
 TYPES = ("facebook", "google", "gravatar", "interact", "twitter", "carddav")
 KEPT = ("image", "thumb64", "thumb256", "media_type", "etag")
@@ -103,8 +103,13 @@ async def _read(c: Context) -> None:
         made = await c.app.images.read(said)
     except Unfit as unfit:
         raise faulty("base64", unfit.problem, unfit.detail) from None
-    c.body.update({"image": _hex(made.image), "thumb64": _hex(made.thumb64), "thumb256": _hex(made.thumb256),
-                   "media_type": made.media_type, "etag": made.etag})
+    c.body.update(columns(made))
+
+
+def columns(made: Encoded) -> Columns:
+    """What is kept of a picture, as it stands in a body."""
+    return {"image": _hex(made.image), "thumb64": _hex(made.thumb64), "thumb256": _hex(made.thumb256), "media_type": made.media_type,
+            "etag": made.etag}
 
 
 def _hex(data: bytes) -> str:

@@ -16,6 +16,7 @@ from interactd.events.numbers import columns
 from interactd.imports import store
 from interactd.imports.known import Known, KnownEntries
 from interactd.imports.person import Entry, Json
+from interactd.imports.photos import Wish
 from interactd.imports.store import Book, as_json
 from interactd.imports.three_way import patch
 
@@ -78,7 +79,7 @@ class Entries:
     known: KnownEntries
     filters: Filters
     outcome: Outcome = field(factory=Outcome)
-    photos: list[tuple[Known, Entry]] = field(factory=list)
+    wishes: list[Wish] = field(factory=list)          # photos to be taken over
 
     async def take(self, entries: tuple[Entry, ...]) -> None:
         """All of a page."""
@@ -102,7 +103,7 @@ class Entries:
             log.warn("an entry of {system} can not be stored: {why}", system=self.book.system, why=str(refused))
             known = await self._wait(entry, known) if known is None or known.contact is None else known
         if known is not None and known.contact is not None and entry.photo is not None and entry.photo.mark != known.photo:
-            self.photos.append((known, entry))
+            self.wishes.append(Wish(known.external_id, known.contact, entry.photo))
 
     async def _new(self, entry: Entry, known: Known | None, taken: set[tuple[str, str]]) -> Known:
         forms = {(form["canon"], form["ext"]) for form in _forms(self.book, entry.person)}

@@ -16,6 +16,7 @@ from interactd.errors import ApiError, Conflict, Refused
 from interactd.imports import store
 from interactd.imports.entries import Entries, Filters
 from interactd.imports.known import Known, known_entries
+from interactd.imports.photos import Photos
 from interactd.imports.source import Expired, Page, Source, Wanted
 from interactd.imports.store import Book, as_json
 
@@ -48,6 +49,7 @@ class Run:
     task: Task
     book: Book
     entries: Entries
+    photos: Photos
     started: int
     read: int = 0
     told_at: float = 0.0
@@ -67,6 +69,8 @@ class Run:
 
     async def _page(self, page: Page) -> None:
         await self.entries.take(page.entries)
+        while self.entries.wishes:
+            await self.photos.add(self.entries.wishes.pop(0))
         for entry in page.entries:
             self.seen.add(entry.external_id)
         for places, kept in ((page.same, self.seen.add), (page.gone, None)):
@@ -91,6 +95,12 @@ class Run:
             await self.entries.leave(known)
             await self.tell("deleting")
 
+    async def picture(self) -> None:
+        """The photos that are elsewhere."""
+        while self.photos.later:
+            await self.photos.fetch()
+            await self.tell("photos")
+
     async def tell(self, phase: str, finally_: bool = False) -> None:
         """The user's devices and the import's state hear how far it is, at most once a second. Conflict when it was ended meanwhile."""
         now = self.book.c.app.clock.seconds()
@@ -114,7 +124,7 @@ async def imported(c: Context, task: Task) -> dict[str, Any]:
     if not rows:
         raise Conflict(f"an import from {task.system} for {task.account} is running already: wait until it has ended")
     token, signature, started = rows[0]
-    run = Run(task, book, Entries(book, await known_entries(book), task.filters), started)
+    run = Run(task, book, Entries(book, await known_entries(book), task.filters), Photos(book, task.source, task.system), started)
     try:
         return await _worked(run, orjson.loads(token or "null"), signature)
     except BaseException as failure:
@@ -143,6 +153,7 @@ async def _ended(run: Run, token: Any, signature: str, incomplete: str) -> dict[
     book, held = run.book, 0
     if not incomplete and not (held := run.held):
         await run.delete()
+    await run.picture()
     more = {"incomplete": incomplete} if incomplete else {"deletionsHeld": held} if held else {}
     told = as_json(run.progress("incomplete" if more else "done", **more))
     if more:

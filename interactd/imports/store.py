@@ -94,6 +94,12 @@ def as_json(value: Any) -> str:
     return orjson.dumps(value).decode()
 
 
+PICTURE = Statement("import_picture", """
+SELECT p.id FROM pictures p WHERE p.user_id = :owner AND p.contact_id = :contact AND p.type = :type ORDER BY p.id LIMIT 1""")
+PICTURE_OF = Statement("import_picture_of", "UPDATE pictures SET type = :type WHERE user_id = :owner AND id = kept('id')::bigint AND type <> :type")
+PICTURED = Statement("import_pictured", f"UPDATE external_contacts SET photo = :mark WHERE {_ENTRY}")
+
+
 @frozen
 class Book:
     """A user's address book in another system, held by one import."""

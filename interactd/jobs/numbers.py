@@ -19,6 +19,17 @@ SELECT b.id, b.user_id, b.type, b.value, p.region, p.area_code
 FROM basic_infos b JOIN users u ON u.id = b.user_id
   JOIN jsonb_to_recordset(:places::jsonb) p (company bigint, region text, area_code text, version int) ON p.company = coalesce(u.company_id, 0)
 WHERE b.id > :after::bigint AND b.canon_version <> p.version ORDER BY b.id LIMIT :most""")
+# The values of import contacts, which nobody else refers to.
+STALE_IMPORTED = Statement("numbers_stale_imported", """
+SELECT f.import_contact_id, f.place, f.type, f.value, p.region, p.area_code
+FROM import_infos f JOIN users u ON u.id = f.user_id
+  JOIN jsonb_to_recordset(:places::jsonb) p (company bigint, region text, area_code text, version int) ON p.company = coalesce(u.company_id, 0)
+WHERE (f.import_contact_id, f.place) > (:after::bigint, :place::int) AND f.canon_version <> p.version
+ORDER BY f.import_contact_id, f.place LIMIT :most""")
+RENEW_IMPORTED = Statement("numbers_renew_imported", """
+UPDATE import_infos f SET canon = v.canon, ext = v.ext, nsn = v.nsn, tail = v.tail, canon_version = v.canon_version
+FROM jsonb_to_recordset(:forms::jsonb) v (id bigint, place int, type text, value text, canon text, ext text, nsn text, tail text, canon_version int)
+WHERE f.import_contact_id = v.id AND f.place = v.place AND f.type = v.type AND f.value = v.value""")
 # Events keep unassigned numbers under the owner's counter: while it is held none can come between.
 HOLD = Statement("numbers_hold", "SELECT 1 FROM counters c WHERE c.user_id = ANY(:owners::bigint[]) ORDER BY c.user_id FOR NO KEY UPDATE")
 _FORMS = """jsonb_to_recordset(:forms::jsonb) v (id bigint, type text, value text, canon text, ext text, nsn text, tail text, canon_version int)
@@ -45,6 +56,10 @@ DROP = Statement("numbers_drop", "DELETE FROM basic_infos x WHERE x.user_id = :o
 async def renew(db: Database, config: Config) -> int:
     """Renews every form that was made by other rules than its owner's now; answers how many."""
     places = orjson.dumps([_place(config, *row) for row in await db.query(PLACES)]).decode()
+    return await _renew_all(db, places) + await _renew_imported(db, places)
+
+
+async def _renew_all(db: Database, places: str) -> int:
     after = renewed = 0
     while True:
         stale = await db.query(STALE, places=places, after=after, most=BATCH)
@@ -52,6 +67,18 @@ async def renew(db: Database, config: Config) -> int:
             return renewed
         await _renew(db, stale)
         after = stale[-1][0]
+        renewed += len(stale)
+
+
+async def _renew_imported(db: Database, places: str) -> int:
+    after, renewed = (0, 0), 0
+    while True:
+        stale = await db.query(STALE_IMPORTED, places=places, after=after[0], place=after[1], most=BATCH)
+        if not stale:
+            return renewed
+        made = [{"id": i, "place": n, "type": kind, "value": said, **columns(kind, said, region, area)} for i, n, kind, said, region, area in stale]
+        await db.query(RENEW_IMPORTED, forms=orjson.dumps(made).decode())
+        after = stale[-1][:2]
         renewed += len(stale)
 
 

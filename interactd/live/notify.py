@@ -7,7 +7,7 @@ from typing import Any
 from twisted.logger import Logger
 
 from interactd import metrics
-from interactd.changes import Changed, DeviceMoved, Notice
+from interactd.changes import Changed, DeviceMoved, Notice, Progress
 from interactd.config import Live as Settings
 from interactd.db import Database, Row, Statement
 from interactd.errors import Unavailable
@@ -81,6 +81,12 @@ class Notifier:
         """A phone changed hands: all sockets of its former owner hear of it."""
         for session in tuple(self._registry.of(event.user_id).values()):
             session.announce({"deviceMoved": event.device_id})
+
+    def progressed(self, event: Progress) -> None:
+        """A long piece of work goes on: those that know the word hear of it."""
+        for session in tuple(self._registry.of(event.user_id).values()):
+            if isinstance(session, Numbered):
+                session.announce({"progress": event.told})
 
     async def sweep(self, sessions: Iterable[Session]) -> None:
         """Deliveries of the last day that were stored but not sent go to those of these plain sessions that take them."""

@@ -11,7 +11,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from interactd.auth.sessions import Sessions
-from interactd.changes import Changed, DeviceMoved, Ended, Entered, Hub, Notice
+from interactd.changes import Changed, DeviceMoved, Ended, Entered, Hub, Notice, Progress
 from interactd.config import Live as Settings
 from interactd.db import Database
 from interactd.errors import ApiError
@@ -63,7 +63,7 @@ class Live(Service):
         Service.startService(self)
         self._subscribed = [self._hub.subscribe(Notice, self.notifier.tell), self._hub.subscribe(Changed, self.notifier.changed),
                             self._hub.subscribe(DeviceMoved, self.notifier.moved), self._hub.subscribe(Ended, self._ended),
-                            self._hub.subscribe(Entered, self._entered)]
+                            self._hub.subscribe(Entered, self._entered), self._hub.subscribe(Progress, self.notifier.progressed)]
         for every, act in ((TICK, lambda: self.sockets.look(self.now())), (self.config.sweep_every, lambda: self._work(self._swept()))):
             loop = LoopingCall(act)
             loop.clock = self._clock
