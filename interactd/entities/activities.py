@@ -13,7 +13,7 @@ _SHOWN = """json_strip_nulls(json_build_object('action', t.action, 'entityType',
   'entity', json_build_object('id', t.entity_id, 'oldState', {old}, 'newState', {new}),
   'relatedTo', CASE WHEN t.actor_id IS NOT NULL THEN json_build_object('id', t.actor_id,
     'displayName', (SELECT u.email FROM users u WHERE u.id = t.actor_id)) END, 'time', t.time))"""
-_OPEN = "CASE WHEN t.entity_type IN ('user', 'group', 'company', 'customField') THEN {} END"
+_OPEN = "CASE WHEN t.entity_type IN ('user', 'group', 'customField') THEN {} END"
 OWN = Listing("activities_own", "activities t", _SHOWN.format(old="t.old_state", new="t.new_state"), "t.user_id = :owner", "-t.time", True)
 COMPANY = Listing("activities_company", "activities t", _SHOWN.format(old=_OPEN.format("t.old_state"), new=_OPEN.format("t.new_state")),
                   "t.company_id = :company", "-t.time", True)

@@ -8,7 +8,7 @@ import orjson
 from interactd.api.context import taking
 from interactd.config import Config
 from interactd.db import Database, Statement, Step
-from interactd.events.numbers import columns, version
+from interactd.events.numbers import columns, number, version
 
 BATCH = 100          # parsing so many numbers holds the reactor for some milliseconds
 
@@ -51,6 +51,21 @@ UPDATE basic_infos b SET excluded = b.excluded OR x.excluded, excluded_count = b
   last_excluded = greatest(b.last_excluded, x.last_excluded)
 FROM basic_infos x WHERE {_TWIN} AND x.user_id = b.user_id AND x.id = :id AND x.contact_id IS NULL""")
 DROP = Statement("numbers_drop", "DELETE FROM basic_infos x WHERE x.user_id = :owner AND x.id = :id AND x.contact_id IS NULL")
+
+LINES = Statement("numbers_lines", """
+SELECT l.company_id, l.value, l.canon, l.ext, c.region, c.area_code FROM company_lines l JOIN companies c ON c.id = l.company_id""")
+# One that became equal to another line is that one now; a company that set its lines meanwhile has them in the right form.
+RENEW_LINE = Statement("numbers_renew_line", """
+WITH gone AS (DELETE FROM company_lines WHERE company_id = :company AND canon = :old_canon AND ext = :old_ext AND value = :value RETURNING value)
+INSERT INTO company_lines (company_id, value, canon, ext) SELECT :company, gone.value, :canon, :ext FROM gone ON CONFLICT DO NOTHING""")
+
+
+async def renew_lines(db: Database, config: Config) -> None:
+    """Renews the forms of companies' own numbers."""
+    for company, value, canon, ext, region, area_code in await db.query(LINES):
+        form = number(value, region or config.numbers.region, area_code or config.numbers.area_code)
+        if form is not None and (form.canon, form.ext) != (canon, ext):
+            await db.query(RENEW_LINE, company=company, value=value, old_canon=canon, old_ext=ext, canon=form.canon, ext=form.ext)
 
 
 async def renew(db: Database, config: Config) -> int:

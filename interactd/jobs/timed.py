@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from interactd.changes import Changed, Hub
 from interactd.config import Config
 from interactd.db import Database, Statement
-from interactd.jobs.numbers import renew
+from interactd.jobs.numbers import renew, renew_lines
 
 EVERY = 3600.0          # seconds
 EXPIRED = tuple(Statement(f"expired_{table}", f"DELETE FROM {table} WHERE {condition}") for table, condition in (
@@ -70,6 +70,7 @@ class Jobs(service.Service):
 
     async def _round(self) -> None:
         await self._step("renewing canonical forms", lambda: renew(self._database, self._config))
+        await self._step("renewing the forms of companies' lines", lambda: renew_lines(self._database, self._config))
         for statement in EXPIRED:
             await self._step(statement.name, lambda: self._database.query(statement))
 
