@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SERVER_CORE, OTHER_CORE = 0, 1
 SESSIONS = """INSERT INTO sessions (user_id, token_hash, scope, expires_at)
   SELECT g, sha256(convert_to('session-' || g, 'UTF8')), 'device app', now() + interval '1 day' FROM generate_series(1, 1000) g;"""
-EMPTY = "TRUNCATE interactions, interaction_systems, event_keys, deliveries, activities"
+EMPTY = "TRUNCATE interactions, event_keys, activities CASCADE"
 PLENTY = {"EVENTS_PER_SECOND": "1000000", "EVENTS_BURST": "1000000", "WAITING_PER_USER": "10000"}
 LOADS = {"32 clients": ["--clients", "32"], "256 clients": ["--clients", "256"], "100/s": ["--clients", "64", "--rate", "100"]}
 PEER = "fastapi, same function"

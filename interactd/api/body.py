@@ -2,10 +2,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import orjson
-from attrs import define, field
+from attrs import define, field, frozen
 
 from interactd.api.fields import Columns, Field, Wrong, fields_of, identity
 from interactd.errors import ApiError, Fault, Invalid, Missing, TooLarge, WrongMedia
@@ -94,6 +95,23 @@ def read(row: type | Iterable[Field], value: Any, *, create: bool) -> Columns:
     return columns
 
 
+@frozen
+class _Shape:
+    """What the fields say of the keys of an object, made once."""
+
+    keys: frozenset[str]
+    other: frozenset[str]           # spellings that are not keys: aliases
+    any_case: bool
+    created: tuple[Field, ...]      # which a client may set on create, and on update
+    changed: tuple[Field, ...]
+
+
+@lru_cache(maxsize=512)
+def _shape(fields: tuple[Field, ...]) -> _Shape:
+    return _Shape(frozenset(f.key for f in fields), frozenset(alias.partition("=")[0] for f in fields for alias in f.aliases),
+                  any(f.any_case for f in fields), *(tuple(f for f in fields if f.taken(create)) for create in (True, False)))
+
+
 @define
 class _Into:
     """An object that is being read."""
@@ -105,11 +123,12 @@ class _Into:
 
 
 def _object(fields: tuple[Field, ...], value: Mapping[str, Any], create: bool, prefix: str, faults: Faults) -> Columns:
-    sent = _unaliased(fields, value)
-    known = {f.key for f in fields}
-    faults.unknown += [Fault(prefix + key, "is unknown") for key in sent if key not in known]
+    shape = _shape(fields)
+    sent = value if not shape.any_case and shape.other.isdisjoint(value) else _unaliased(fields, value)
+    if not shape.keys >= sent.keys():
+        faults.unknown += [Fault(prefix + key, "is unknown") for key in sent if key not in shape.keys]
     into = _Into(create, prefix, faults)
-    for f in fields:
+    for f in shape.created if create else shape.changed:
         _attribute(f, sent, into)
     return into.columns
 
@@ -131,31 +150,32 @@ def _unaliased(fields: tuple[Field, ...], value: Mapping[str, Any]) -> dict[str,
 
 
 def _attribute(f: Field, sent: Mapping[str, Any], into: _Into) -> None:
-    if f.read is None or not f.taken(into.create):
-        return
-    name, value, columns, faults = into.prefix + f.key, sent.get(f.key), into.columns, into.faults
+    value = sent.get(f.key)
     if value is None:
-        _absent(f, f.key in sent, name, into)
-    elif value == "" and f.schema.get("type") == "string" and "enum" not in f.schema:
+        _absent(f, f.key in sent, into)
+        return
+    name, columns, faults = into.prefix + f.key, into.columns, into.faults
+    if value == "" and f.schema.get("type") == "string" and "enum" not in f.schema:
         _empty(f, name, into)
     elif f.row is not None:
         columns[f.name] = _items(f, value, name, faults) if f.schema["type"] == "array" else _part(f, value, name, faults)
     else:
+        assert f.read is not None
         try:
             columns.update(f.read(value))
         except Wrong as wrong:
             faults.wrong(name + wrong.attribute, wrong)
 
 
-def _absent(f: Field, sent: bool, name: str, into: _Into) -> None:
+def _absent(f: Field, sent: bool, into: _Into) -> None:
     columns, faults = into.columns, into.faults
     if into.create:
         if f.required:
-            faults.missing.append(Fault(name, "is missing"))
+            faults.missing.append(Fault(into.prefix + f.key, "is missing"))
         elif f.default is not None:
             columns.update(dict.fromkeys(f.columns, f.default))
     elif f.update_only:
-        faults.missing.append(Fault(name, "is missing"))
+        faults.missing.append(Fault(into.prefix + f.key, "is missing"))
     elif sent and f.row is not None:
         columns[f.name] = [] if f.schema["type"] == "array" else None
     elif sent and f.clears is not None:
@@ -163,7 +183,7 @@ def _absent(f: Field, sent: bool, name: str, into: _Into) -> None:
     elif sent and f.default is not None:
         columns.update(dict.fromkeys(f.columns, f.default))
     elif sent:
-        faults.wrong(name, Wrong("must not be empty", 2002))
+        faults.wrong(into.prefix + f.key, Wrong("must not be empty", 2002))
 
 
 def _empty(f: Field, name: str, into: _Into) -> None:
@@ -180,7 +200,7 @@ def _items(f: Field, value: Any, name: str, faults: Faults) -> list[Columns]:
     if len(value) > 200:
         faults.wrong(name, Wrong("must have at most 200 items", 2004))
         return []
-    fields = fields_of(f.row)  # type: ignore[arg-type]
+    fields = fields_of(f.row)
     return [_item(fields, item, f"{name}[{n}]", faults) for n, item in enumerate(value)]
 
 
@@ -188,7 +208,7 @@ def _part(f: Field, value: Any, name: str, faults: Faults) -> Columns:
     if not isinstance(value, dict):
         faults.wrong(name, Wrong("must be an object"))
         return {}
-    return _object(fields_of(f.row), value, False, name + ".", faults)  # type: ignore[arg-type]
+    return _object(fields_of(f.row), value, False, name + ".", faults)
 
 
 def _item(fields: tuple[Field, ...], item: Any, name: str, faults: Faults) -> Columns:

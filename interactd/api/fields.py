@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import attrs
@@ -51,10 +52,10 @@ class Field:
     clears: Columns | None = None              # what `null` stores on update; None: it can not be cleared
     row: type | None = None                    # the row class of a list of items, or of one object (by `schema`)
     aliases: tuple[str, ...] = ()
+    key: str = attrs.field(init=False)         # the JSON key: camelCase of the name
 
-    @property
-    def key(self) -> str:
-        """The JSON key: camelCase of the name."""
+    @key.default
+    def _key(self) -> str:
         return camel(self.name)
 
     def taken(self, create: bool) -> bool:
@@ -68,6 +69,7 @@ def camel(name: str) -> str:
     return head + "".join(word.capitalize() for word in rest)
 
 
+@cache
 def fields_of(row: type) -> tuple[Field, ...]:
     """The fields of a row class, in the order of their declaration."""
     return tuple(attrs.evolve(a.metadata["field"], name=a.name) if not a.metadata["field"].name else a.metadata["field"]

@@ -22,10 +22,10 @@ MOST = 500
 
 @frozen
 class Read:
-    """A body: the columns of its events, or what is wrong with each; `single` when it was no array."""
+    """The bodies of events and their columns, or what is wrong with each; `single` when it was no array."""
 
+    bodies: list[Any]
     events: list[Columns | ApiError]
-    hashes: list[bytes]
     single: bool
 
 
@@ -36,8 +36,8 @@ def read(body: Any) -> Read:
             raise Invalid("there is no event in the array", detail=2002)
         if len(body) > MOST:
             raise Invalid(f"an array holds at most {MOST} events", detail=2004)
-        return Read([_judged(one) for one in body], [_hash(one) for one in body], False)
-    return Read([_columns(body)], [_hash(body)], True)
+        return Read(body, [_judged(one) for one in body], False)
+    return Read([body], [_columns(body)], True)
 
 
 def _columns(body: Any) -> Columns:
@@ -63,8 +63,8 @@ async def put(c: Context) -> Answer:
     key = c.asked.headers.get("idempotency-key") or None
     if key is not None and len(key) > 255:
         raise Invalid("Idempotency-Key must have at most 255 characters", detail=2004)
-    events = [Event(c.token, columns, key, digest if key else None, None if asked.single else n)
-              for n, (columns, digest) in enumerate(zip(asked.events, asked.hashes)) if not isinstance(columns, ApiError)]
+    events = [Event(c.token, columns, key, _hash(body) if key else None, None if asked.single else n)
+              for n, (body, columns) in enumerate(zip(asked.bodies, asked.events)) if not isinstance(columns, ApiError)]
     outcomes = iter(await c.app.intake.put_array(events) if events else ())
     told = [Outcome(one.status, one.devmsg, error=one) if isinstance(one, ApiError) else next(outcomes) for one in asked.events]
     if not events:
