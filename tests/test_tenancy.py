@@ -166,7 +166,7 @@ class Tenancy(ApiCase):
         self.addCleanup(self.connection.close)
         for owner in (self.me, self.colleague, self.stranger):
             await owner.make("/v2/interactions")                            # its trigger device
-        for owner in (self.colleague, self.stranger):
+        for owner in (self.me, self.boss, self.colleague, self.stranger):
             await owner.put("/v2/devices", {"deviceId": owner.device_id})
             await owner.put("/v2/triggerDevices", {"deviceId": owner.device_id})
 
@@ -280,7 +280,10 @@ class Tenancy(ApiCase):
         asked = 0
         for call in CALLS:
             if call.verb == "GET" and not call.ids and not call.upgrade and call.may.token is Token.AUTH and call.may.role != "interact_admin":
-                reply = await self.get(call.path + samples.query(call), self.who(call).person)
+                who = self.who(call)
+                own = {p.name: who.device_id for p in call.query if p.name in REGISTERED and p.required}
+                reply = await self.get(call.path + samples.query(call, **own), who.person)
+                self.assertEqual(reply.status, 200, (named(call), reply.json))
                 self.unseen(reply, named(call))
                 asked += 1
         self.settle()
