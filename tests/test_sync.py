@@ -379,6 +379,6 @@ class EveryWrite(SyncCase):
 
     def writing(self) -> set[tuple[str, str, str]]:
         """The calls that write what devices hold."""
-        mine = ("basicInfos", "contacts", "deals", "interactions", "notes", "pictures", "taskLists", "tasks")
-        return {(c.verb, c.path, c.cmd or "") for c in CALLS if c.documented and c.verb != "GET"
-                and (c.path.split("/")[2] in mine or c.path.startswith("/v2/admin/customFields"))}
+        mine = ("basicInfos", "contacts", "deals", "interactions", "notes", "pictures", "taskLists", "tasks", "admin/customFields")
+        paths = tuple("/v2/" + name for name in mine)
+        return {(c.verb, c.path, c.cmd or "") for c in CALLS if c.documented and c.verb != "GET" and c.path.startswith(paths)}
