@@ -92,6 +92,45 @@ class Search(ContactCase):
         await self.delete("/v2/contacts/%d" % now["id"], self.me)
         self.assertEqual(await self.found("grace"), [])
 
+    async def test_spellings_of_numbers(self) -> None:
+        """A number is found however it is written, and so is one that is none for the rules."""
+        american = self.company("American")
+        self.sql("UPDATE companies SET region = 'US' WHERE id = %s", american)
+        self.me = self.person(company=american)
+        for name, value in (("Berlin", "+49 30 123456 ext 78"), ("Home", "(202) 555-2846"), ("Inside", "12-34")):
+            await self.make(firstName=name, basicInfos=[{"type": "phone", "value": value}])
+        for q in ("011 49 30 123456", "+49 (0)30 123 456", "030/123456",
+                  "+49 30 123456 ext. 78", "+4930123456;ext=78", "49\u201330\u00a0123456", "123456"):
+            self.assertEqual(await self.found(q), ["Berlin"], q)
+        for q in ("1 202 555 2846", "202.555.2846", "+1-202-555-2846", "\uff12\uff10\uff12 555", "001 202 5552846"):
+            self.assertEqual(await self.found(q), ["Home"], q)
+        for q in ("1234", "12-34", "123"):
+            self.assertIn("Inside", await self.found(q), q)
+
+    async def test_organizations(self) -> None:
+        """A person is found by its organizations, as they are called now."""
+        acme = await self.organization("ACME")
+        ada = await self.make(relatedTo=[acme["id"]])
+        self.assertEqual(await self.found("acme"), ["ACME", "Ada"])
+        self.assertEqual(await self.found("acme ada"), ["Ada"])
+        acme = await self.changed(await self.read(acme), organizationName="Umbrella")
+        self.assertEqual((await self.found("acme"), await self.found("umbrella")), ([], ["Umbrella", "Ada"]))
+        await self.changed(await self.read(acme), relatedTo=[])
+        self.assertEqual(await self.found("umbrella"), ["Umbrella"])
+        acme = await self.changed(await self.read(acme), relatedTo=[ada["id"]])
+        self.assertEqual(await self.found("umbrella"), ["Umbrella", "Ada"])
+        await self.delete("/v2/contacts/%d" % acme["id"], self.me)
+        self.assertEqual(await self.found("umbrella"), [])
+
+    async def test_words(self) -> None:
+        """A word begins behind a hyphen too; other scripts have their case and accents folded as well."""
+        for name in ("Rosemarie", "Anne-Marie", "\u0410\u043d\u0434\u0440\u0435\u0439", "\u039d\u03af\u03ba\u03bf\u03c2"):
+            await self.make(firstName=name)
+        self.assertEqual(await self.found("marie"), ["Anne-Marie", "Rosemarie"])
+        self.assertEqual(await self.found("anne-marie"), ["Anne-Marie"])
+        self.assertEqual(await self.found("\u0410\u041d\u0414\u0420\u0415\u0418"), ["\u0410\u043d\u0434\u0440\u0435\u0439"])
+        self.assertEqual(await self.found("\u03bd\u03b9\u03ba"), ["\u039d\u03af\u03ba\u03bf\u03c2"])
+
     async def test_faults(self) -> None:
         """An empty query, one too long."""
         self.refused(await self.get("/v2/contacts?q=", self.me), 400, 92010101002002)

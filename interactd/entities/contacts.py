@@ -16,10 +16,11 @@ from interactd.api.listing import Listing
 from interactd.db import Statement, Step
 from interactd.entities import contact_parts as parts
 from interactd.entities.basicinfos import SHOWN as INFO_SHOWN
-from interactd.entities.basicinfos import BasicInfo, formed
+from interactd.entities.basicinfos import BasicInfo, formed, place
 from interactd.entities.contact_parts import Address, CustomValue, Profiles, of_contact
 from interactd.entities.projections import FLAT_SCHEMA, PICTURES, PROJECTION, SEARCHED, THIN, THIN_SCHEMA, flat
 from interactd.errors import Fault, Refused
+from interactd.events.numbers import number
 
 PERSON = {"title": "title", "first_name": "firstName", "middle_name": "middleName", "last_name": "lastName", "profession": "profession",
           "gender": "gender"}
@@ -152,15 +153,18 @@ ONE = {name: Statement(f"contacts_get_{name}", f"SELECT ({shown})::text FROM con
 
 
 _PATTERNS = "(SELECT search_patterns(:q))"
+_HOLDS = f"(s.words LIKE ALL ({_PATTERNS}::text[]) OR s.words LIKE '%' || :number || '%')"
 FOUND = {name: Listing(f"contacts_found_{name}", "contacts t JOIN contact_search s ON s.user_id = t.user_id AND s.contact_id = t.id", shown,
-                       f"{ENTITY.visible} AND s.words LIKE ALL ({_PATTERNS}::text[])", f"search_rank(s.name, s.words, {_PATTERNS})", wrapped=True)
+                       f"{ENTITY.visible} AND {_HOLDS}", f"search_rank(s.name, s.words, {_PATTERNS})", wrapped=True)
          for name, shown in PROJECTIONS.items()}
 
 
 async def _list(c: Context) -> Answer:
     """List contacts, or those that a search finds, best first."""
     if c.query["q"] is not None:
-        return await FOUND[c.query["projection"]].answer(c, owner=c.owner, q=c.query["q"])
+        form = number(c.query["q"], *place(c))          # as it would be dialled here: `011 49 …` in the USA is `+49 …`
+        digits = None if form is None else form.canon.lstrip("+") + form.ext
+        return await FOUND[c.query["projection"]].answer(c, owner=c.owner, q=c.query["q"], number=digits)
     return await LISTS[c.query["projection"]].answer(c, owner=c.owner)
 
 
