@@ -11,6 +11,7 @@ from twisted.internet import reactor
 from interactd.api.app import Api
 from interactd.api.openapi import document
 from interactd.calls import CALLS
+from interactd.sync.pull import __file__ as PULL
 from tests.api_case import ApiCase
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "adding-an-entity.md"
@@ -22,9 +23,10 @@ class Adding(ApiCase):
     async def setUp(self) -> None:
         await super().setUp()
         text = DOCUMENT.read_text(encoding="utf-8")
-        self.migration, self.more = re.findall(r"```sql\n(.*?)```", text, re.DOTALL)
-        self.module, self.line = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+        self.migration, self.tombstones, self.more = re.findall(r"```sql\n(.*?)```", text, re.DOTALL)
+        self.module, self.entry, self.line = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
         self.me = self.person()
+        self.calls = CALLS
 
     def serve(self, name: str, source: str) -> Api:
         """A second API on the same parts, with the calls of the source added."""
@@ -32,11 +34,11 @@ class Adding(ApiCase):
         sys.modules[name] = module                  # attrs looks the class's module up
         self.addCleanup(sys.modules.pop, name)
         exec(compile(source, name, "exec"), vars(module))
-        api = Api(self.parts.app, (*CALLS, *module.CALLS))
+        self.calls = (*(c for c in self.calls if (c.verb, c.path) not in {(m.verb, m.path) for m in module.CALLS}), *module.CALLS)
+        api = Api(self.parts.app, self.calls)
         port = reactor.listenTCP(0, api.site(), interface="127.0.0.1")  # type: ignore[attr-defined]
         self.addCleanup(port.stopListening)
         self.port = port.getHost().port
-        self.calls = (*CALLS, *module.CALLS)
         return api
 
     async def test_an_entity(self) -> None:
@@ -62,6 +64,24 @@ class Adding(ApiCase):
         described = document(self.calls)
         self.assertEqual(described["components"]["schemas"]["ReminderNew"]["required"], ["text", "contact"])
         self.assertEqual(set(described["paths"]["/v2/reminders"]), {"put", "get", "delete"})
+
+    async def test_synced(self) -> None:
+        """With the constraint and the entry devices get it, its fields and its tombstones."""
+        self.sql(self.migration)
+        self.sql(self.tombstones)
+        self.sql(self.more)
+        source = self.module.replace("import boolean,", "import boolean, choice,").replace("    contact: Any", self.line + "    contact: Any")
+        self.serve("reminders", source.replace("realm=400)", "realm=400, synced=True)"))
+        pull = Path(PULL).read_text(encoding="utf-8").replace("import re\n", "import re\nimport reminders\n")
+        self.serve("pulled", pull.replace("SYNCED = {", "SYNCED = {\n" + self.entry))
+        contact = (await self.put("/v2/contacts", self.me, {"contactType": "person", "firstName": "Ada"})).entity["id"]
+        await self.put("/v2/devices", self.me, {"deviceId": "tablet"})
+        made = (await self.put("/v2/reminders", self.me, {"text": "call back", "contact": {"id": contact}, "priority": "high"})).entity
+        first = (await self.get("/v2/sync?deviceId=tablet", self.me)).json
+        self.assertEqual(first["reminders"], [made])
+        await self.delete("/v2/reminders/%d" % made["id"], self.me)
+        then = (await self.get("/v2/sync?deviceId=tablet&cursor=" + first["cursor"], self.me)).json
+        self.assertEqual((then["reminders"], then["deleted"]), ([], [{"id": made["id"], "type": "reminder"}]))
 
     async def test_a_field_more(self) -> None:
         """One line and one migration line: stored, defaulted, checked, answered, described."""
