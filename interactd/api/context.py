@@ -1,8 +1,8 @@
 """What a call is given: who asks, what was sent, the database, and where to say what changed."""
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import define, field, frozen
 
@@ -16,7 +16,7 @@ from interactd.auth.triggerkeys import TriggerKeys
 from interactd.auth.user import User
 from interactd.changes import Changed, Hub
 from interactd.config import Config
-from interactd.db import Database, Queries, Statement, Step
+from interactd.db import Database, Queries, Statement, Step, Transaction
 from interactd.errors import NotFound
 from interactd.images import Images
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from interactd.imports.service import Imports
     from interactd.live.service import Live
 
+T = TypeVar("T")
 RANK = {"user": 0, "customer_admin": 1, "interact_admin": 2}
 TAKE = Statement("take", "SELECT take(:owners::bigint[])")
 
@@ -126,6 +127,13 @@ class Context:
     async def script(self, *steps: Step) -> list[tuple[Any, ...]]:
         """The rows of the last of several statements sent in one round trip."""
         return await self.db.script(*steps)
+
+    async def transaction(self, work: Callable[[], Awaitable[T]], read_only: bool = False) -> T:
+        """What `work` returns, all of whose statements are one transaction; it may run twice, and announces what the last run said."""
+        async def begun(tx: Transaction) -> T:
+            self.db, self.announced = tx, []
+            return await work()
+        return await self.app.database.transaction(self.call.name, begun, read_only=read_only)
 
     async def known_trigger(self) -> None:
         """Sets the trigger device whose token was sent; 401 for none."""

@@ -20,7 +20,7 @@ from interactd.api.answer import Answer
 from interactd.api.call import ORDINARY, Call, Token, Transact
 from interactd.api.context import RANK, App, Asked, Context
 from interactd.api.violations import error_of
-from interactd.db import Transaction, Violation
+from interactd.db import Violation
 from interactd.errors import (ApiError, Forbidden, Internal, Invalid, Missing, NotFound, TooLarge, Unauthenticated,
                               UpgradeRequired, WrongVerb)
 
@@ -118,11 +118,7 @@ async def _run(c: Context) -> Answer:
         await c.call.prepare(c)
     if c.call.transact is Transact.NONE:
         return await c.call(c)
-
-    async def work(tx: Transaction) -> Answer:
-        c.db, c.announced = tx, []
-        return await c.call(c)
-    return await c.app.database.transaction(c.call.name, work, read_only=c.call.transact is Transact.READ)
+    return await c.transaction(lambda: c.call(c), read_only=c.call.transact is Transact.READ)
 
 
 async def identify(c: Context, headers: Mapping[str, str], sent: dict[str, str]) -> None:

@@ -18,6 +18,9 @@ from interactd.refusals import Refusal
 
 _PURPOSE = b"interactd trigger token 1\0"
 
+_ERASED = b"interactd erased person 1\0"
+
+KEYS_OF_ERASED = Statement("keys_of_erased_people", "SELECT DISTINCT key_id FROM erased_people ORDER BY key_id")
 ONE_DEVICE_PER_KEY = Statement("one_trigger_device_per_key", """
 SELECT DISTINCT ON (key_id) key_id, salt, token_hash FROM trigger_devices ORDER BY key_id, id""")
 
@@ -49,18 +52,31 @@ class TriggerKeys:
 
     def new(self) -> NewToken:
         """A token for a new device, by the newest key."""
-        key_id, salt = next(reversed(self._keys)), token_bytes(SIZE)
+        key_id, salt = self.newest, token_bytes(SIZE)
         token = self.token(salt, key_id)
         return NewToken(key_id, salt, token, digest(token))
 
+    @property
+    def newest(self) -> str:
+        """The id of the key for what is new."""
+        return next(reversed(self._keys))
+
+    def marks(self, said: str) -> dict[str, bytes]:
+        """What stands for a text that must not be kept: its keyed digest, by each key of the ring."""
+        return {key_id: hmac.digest(key, _ERASED + said.encode("utf-8", "surrogatepass"), "sha256") for key_id, key in self._keys.items()}
+
     async def check(self, db: Database) -> None:
-        """Raise KeyRingError, naming the key, if a device in the database needs one that is missing or different here."""
+        """Raise KeyRingError, naming the key, if something in the database needs one that is missing or different here."""
         for key_id, salt, token_hash in await db.query(ONE_DEVICE_PER_KEY):
             if key_id not in self._keys:
                 raise KeyRingError(f"{self.path} lacks the key {key_id}, which trigger devices in the database need: "
                                    "copy the file from another node or from the backup")
             if not compare_digest(digest(self.token(bytes(salt), key_id)), bytes(token_hash)):
                 raise KeyRingError(f"the key {key_id} in {self.path} is not the one that made the tokens in the database: "
+                                   "copy the file from another node or from the backup")
+        for key_id, in await db.query(KEYS_OF_ERASED):
+            if key_id not in self._keys:
+                raise KeyRingError(f"{self.path} lacks the key {key_id}, by which erased people are known: "
                                    "copy the file from another node or from the backup")
 
 

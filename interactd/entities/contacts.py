@@ -7,7 +7,7 @@ from attrs import frozen
 
 from interactd.api.answer import Answer, plain
 from interactd.api.body import Faults
-from interactd.api.call import PAGING
+from interactd.api.call import PAGING, flag
 from interactd.api.context import Context
 from interactd.api.entity import Entity
 from interactd.api.fields import (Columns, Field, Wrong, boolean, choice, declare, ident, ids, items, part, server, stamp, string,
@@ -18,6 +18,7 @@ from interactd.entities import contact_parts as parts
 from interactd.entities.basicinfos import SHOWN as INFO_SHOWN
 from interactd.entities.basicinfos import BasicInfo, formed, place
 from interactd.entities.contact_parts import Address, CustomValue, Profiles, of_contact
+from interactd.entities.erasing import erase
 from interactd.entities.projections import FLAT_SCHEMA, PICTURES, PROJECTION, SEARCHED, THIN, THIN_SCHEMA, flat
 from interactd.errors import Fault, Refused
 from interactd.events.numbers import number
@@ -179,8 +180,14 @@ async def remove(c: Context, ids: list[int]) -> Answer:
 
 
 async def _delete(c: Context, ident: int) -> Answer:
-    """Delete a contact."""
-    return await remove(c, [ident])
+    """Delete a contact; with `erase`, so that nothing of the person is left."""
+    if not c.query["erase"]:
+        return await remove(c, [ident])
+
+    async def whole() -> Answer:
+        await c.script(Step(TAKE, {"owner": c.owner, "ids": [ident]}))
+        return await erase(c, ident, lambda: remove(c, [ident]))
+    return await c.transaction(whole)
 
 
 async def _delete_ids(c: Context) -> Answer:
@@ -192,9 +199,14 @@ EXAMPLE = {"contactType": "person", "firstName": "Ada", "lastName": "Lovelace", 
            "basicInfos": [{"type": "mobile", "subtype": "work", "value": "+491774528462"}, {"type": "email", "value": "ada@example.org"}],
            "addresses": [{"addressLine1": "12 St James's Square", "zipCode": "SW1Y 4LB", "city": "London", "subtype": "home"}],
            "profiles": {"twitter": {"connected": True, "username": "ada"}}, "tags": ["friend"]}
+ERASED: dict[str, Any] = {"type": "object", "required": ["code", "devmsg"], "properties": {
+    "code": {"const": 204}, "devmsg": {"type": "string"}, "erased": {
+        "type": "object", "description": "With `erase`: how many rows lost what they said of the person, or went.",
+        "additionalProperties": {"type": "integer"}}}}
 ANSWER = {"anyOf": [Contact, THIN_SCHEMA, FLAT_SCHEMA]}
 CALLS = (*ENTITY.calls("put", example=EXAMPLE, refuses=parts.REFUSES),
          *ENTITY.calls("list", run=_list, query=(PROJECTION, SEARCHED, *PAGING), answer=ANSWER),
          *ENTITY.calls("get", run=_get, query=(PROJECTION,), answer=ANSWER),
          *ENTITY.calls("post", refuses=(*parts.REFUSES, Refused("contactType never changes"))),
-         *ENTITY.calls("delete", run=_delete), *ENTITY.calls("delete_ids", run=_delete_ids))
+         *ENTITY.calls("delete", run=_delete, query=(flag("erase"),), answer=ERASED, wrapped="plain"),
+         *ENTITY.calls("delete_ids", run=_delete_ids))

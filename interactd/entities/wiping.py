@@ -24,7 +24,7 @@ ON CONFLICT (user_id, entity_type, entity_id) DO UPDATE SET seq = excluded.seq, 
 TABLES = ("import_states", "external_contacts",
           "retracts", "deliveries", "event_keys", "interaction_systems", "interactions", "task_numbers", "tasks", "task_lists", "notes", "deals",
           "basic_infos", "contacts", "import_contacts", "share_receipts", "devices", "trigger_devices", "activities", "tombstones", "sync_marks",
-          "login_addresses", "password_resets")
+          "login_addresses", "password_resets", "erased_people")
 GONE = tuple(Statement(f"wipe_{table}", f"DELETE FROM {table} WHERE user_id = :user_id") for table in TABLES)
 
 

@@ -11,6 +11,7 @@ from interactd.api import body as bodies
 from interactd.db import Violation
 from interactd.entities.basicinfos import family, place
 from interactd.entities.contacts import ENTITY, Contact
+from interactd.entities.erasing import Traits, erased
 from interactd.errors import ApiError, Conflict, NotFound, Outdated, Unavailable
 from interactd.events.numbers import columns
 from interactd.imports import store
@@ -83,9 +84,9 @@ class Entries:
 
     async def take(self, entries: tuple[Entry, ...]) -> None:
         """All of a page."""
-        taken = await self._taken(entries)
+        taken, gone = await self._taken(entries), await self._erased(entries)
         for entry in entries:
-            if self.filters.passes(entry):
+            if self.filters.passes(entry) and entry.external_id not in gone:
                 await self._take(entry, taken)
 
     async def _take(self, entry: Entry, taken: set[tuple[str, str]]) -> None:
@@ -133,7 +134,7 @@ class Entries:
     async def _wait(self, entry: Entry, known: Known | None) -> Known:
         """The entry as an import contact."""
         person = {key: said for key, said in (entry.person or {"contactType": "person", "addresses": []}).items() if key != "basicInfos"}
-        name = person.get("organizationName") or " ".join(filter(None, (person.get(key) for key in ("firstName", "middleName", "lastName"))))
+        name = _name(person)
         infos = [{**info, "n": n, **form} for n, (info, form) in enumerate(_formed(self.book, entry.person))]
         told = {"place": entry.place, "etag": entry.etag, "card": as_json(person), "name": name}
         ident = (await self.book.rows(*store.waiting(self.book.of(entry.external_id), told, infos)))[0][0]
@@ -206,9 +207,22 @@ class Entries:
         rows = await self.book.rows(self.book.step(store.TAKEN, canons=[f["canon"] for f in forms], exts=[f["ext"] for f in forms]))
         return {(canon, ext) for canon, ext in rows}
 
+    async def _erased(self, entries: tuple[Entry, ...]) -> frozenset[str]:
+        """Who of the new entries was erased here: such a person does not come back."""
+        people = {}
+        for entry in entries:
+            if self._is_new(entry):
+                infos = [(info["type"], form["canon"], form["ext"]) for info, form in _formed(self.book, entry.person) if form["canon"] is not None]
+                people[entry.external_id] = Traits(_name(entry.person or {}), infos, [(self.book.system, self.book.account, entry.external_id)])
+        return await erased(self.book.c, people) if people else frozenset()
+
     def _is_new(self, entry: Entry) -> bool:
         known = self.known.of(entry)
         return known is None or known.waiting is not None
+
+
+def _name(person: Json) -> str:
+    return person.get("organizationName") or " ".join(filter(None, (person.get(key) for key in ("firstName", "middleName", "lastName"))))
 
 
 def _formed(book: Book, person: Json | None) -> list[tuple[Json, Json]]:

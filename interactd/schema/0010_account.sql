@@ -6,3 +6,13 @@ CREATE TABLE password_resets (
   expires_at timestamptz NOT NULL
 );
 CREATE INDEX password_resets_user ON password_resets (user_id, id);
+
+-- People whom a user had erased, so that an import does not bring them back: keyed digests of what they are known by. The key is in
+-- the ring of the trigger tokens' keys, so the database alone tells nobody's name or number.
+CREATE TABLE erased_people (
+  user_id bigint NOT NULL REFERENCES users ON DELETE CASCADE,
+  mark bytea NOT NULL,
+  key_id text NOT NULL,
+  at timestamptz NOT NULL DEFAULT now(),
+  PRIMARY KEY (user_id, mark)
+);
