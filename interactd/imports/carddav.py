@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 from twisted.logger import Logger
 
 from interactd.imports import davxml
@@ -138,5 +138,4 @@ def _read(place: str, response: davxml.Response) -> Iterator[Found]:
 
 def _with_groups(made: Entry, memberships: Memberships) -> Entry:
     more: Any = memberships.of_member.get(plain_id(made.external_id), ())
-    return made if not more else Entry(made.external_id, made.place, made.etag, made.person, made.named, made.groups | frozenset(more), made.changed,
-                                       made.photo, made.formerly)
+    return made if not more else evolve(made, groups=made.groups | frozenset(more))

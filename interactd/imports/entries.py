@@ -42,7 +42,7 @@ class Filters:
         """Whether an entry is looked at."""
         if self.since is not None and entry.changed is not None and entry.changed < self.since:
             return False
-        return self.groups is None or bool(entry.groups & self.groups) or (self.without_group and not entry.groups)
+        return self.groups is None or bool((entry.groups | entry.also) & self.groups) or (self.without_group and not entry.groups)
 
     def lacks(self, entry: Entry) -> bool:
         """Whether an entry has not what is required."""

@@ -46,6 +46,7 @@ class Entry:
     person: Json | None = field(repr=False)         # None: it can not be read as one
     named: bool = False                             # it says a name itself
     groups: frozenset[str] = frozenset()
+    also: frozenset[str] = frozenset()              # groups that everybody may be in: they do not count for "without a group"
     changed: int | None = None                      # ms; None: not said
     photo: Photo | None = None
     formerly: tuple[str, ...] = ()                  # places it was found at before

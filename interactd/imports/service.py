@@ -8,6 +8,7 @@ from interactd.api.body import faulty
 from interactd.config import Imports as Settings
 from interactd.errors import Unavailable
 from interactd.imports.carddav import CardDav
+from interactd.imports.google import Google
 from interactd.imports.outgoing import Gate, resolver
 from interactd.imports.patience import Patient
 from interactd.imports.source import Source
@@ -26,6 +27,7 @@ class Imports:
         self.gate = Gate(reactor, resolver(reactor), StrictPolicy(trust), settings.timeout, settings.answer_bytes)
         self.patient = Patient(self.gate, reactor)
         self.systems: dict[str, Open] = {server.name: CardDav.opening(self.patient, server) for server in settings.servers}
+        self.systems["google"] = Google.opening(self.patient, settings)
         self._most = settings.at_once
         self._running = 0
 
