@@ -107,7 +107,7 @@ class RefusedTests(IntakeCase):
         ann, bob = self.owner("ann"), self.owner("bob")
         good = Deferred.fromCoroutine(self.put(bob))
         bad = [Deferred.fromCoroutine(self.put(ann, **values)) for values in (
-            {"status": "a\0b"}, {"status": "\ud800"}, {"time": 2**63}, {"duration": 2**31}, {"sent_at": -2**63 - 1},
+            {"status": "a\0b"}, {"status": "\ud800"}, {"time": 2**63}, {"duration": 2**31}, {"sent_at": -2**63 - 1}, {"sent_at": -2**63},
             {"external_systems": [{"system_id": "x", "entity_id": "\0"}]})]
         for outcome in await gatherResults(bad):
             self.assertEqual(outcome.status, 400)

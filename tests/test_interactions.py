@@ -117,6 +117,7 @@ class Events(ApiCase):
             self.refused(await self.put("/v2/interactions", self.trigger, {"type": "call-incoming", "time": wrong}), 400, 92010129002004)
         self.refused(await self.put("/v2/interactions", self.trigger, {"type": "call-incoming", "sentAt": "now"}), 400, 92010129002003)
         self.refused(await self.put("/v2/interactions", self.trigger, {"type": "call-incoming", "sentAt": 2**63}), 400, 92010129002004)
+        self.refused(await self.put("/v2/interactions", self.trigger, {"type": "call-incoming", "sentAt": -2**63}), 400, 92010129002004)
         ahead = await self.event(time=now + 3_600_000)
         old = await self.event(time=now - 86_400_000, sentAt=now - 86_400_000)
         last = await self.event()

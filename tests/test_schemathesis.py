@@ -41,7 +41,9 @@ class Described(ApiCase):
 
     timeout = 240
     skip = None if find_spec("schemathesis") else "schemathesis is not installed (it is in the extra `test`)"
-    settings = {"INTERACTD_LIMITS_EVENTS_BURST": "1000000", "INTERACTD_AUTH_LOGIN_ATTEMPTS": "1000000", "INTERACTD_LIMITS_SESSIONS": "100000"}
+    settings = {
+        "INTERACTD_LIMITS_EVENTS_BURST": "1000000", "INTERACTD_AUTH_LOGIN_ATTEMPTS": "1000000", "INTERACTD_LIMITS_SESSIONS": "100000",
+        "INTERACTD_HTTP_PUBLIC_URL": "https://interact.example", "INTERACTD_MAIL_SERVER": "mail.invalid", "INTERACTD_MAIL_FROM": "x@mail.invalid"}
 
     async def setUp(self) -> None:
         await super().setUp()

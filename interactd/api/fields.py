@@ -17,6 +17,7 @@ MAX_INT = 2**31 - 1
 MAX_ID = 2**63 - 1
 FIRST_MS = 0
 LAST_MS = 253402300799999          # 9999-12-31
+MOMENT = {"type": "integer", "format": "int64", "minimum": FIRST_MS, "maximum": LAST_MS, "description": "ms since 1970 UTC"}
 
 Columns = dict[str, Any]
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -162,8 +163,7 @@ def choice(column: str, *values: str, **options: Any) -> Any:
 
 def moment(column: str, **options: Any) -> Any:
     """A time: milliseconds since 1970-01-01 UTC."""
-    schema = {"type": "integer", "format": "int64", "minimum": FIRST_MS, "maximum": LAST_MS, "description": "ms since 1970 UTC"}
-    return plain(lambda v: whole(v, FIRST_MS, LAST_MS), schema, column, **options)
+    return plain(lambda v: whole(v, FIRST_MS, LAST_MS), MOMENT, column, **options)
 
 
 def ident() -> Any:

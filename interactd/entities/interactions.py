@@ -10,7 +10,8 @@ from interactd.api.answer import Answer, updated
 from interactd.api.call import USER_OR_TRIGGER
 from interactd.api.context import Context
 from interactd.api.entity import Entity
-from interactd.api.fields import Columns, Field, Wrong, choice, declare, ident, identity, integer, items, moment, reference, text
+from interactd.api.fields import (FIRST_MS, LAST_MS, MOMENT, Columns, Field, choice, declare, ident, identity, integer, items,
+                                  moment, reference, text, whole)
 from interactd.db import Statement, Step
 from interactd.errors import Fault, Invalid, NotFound
 
@@ -45,12 +46,7 @@ class Interaction:
     organization: dict[str, Any] = reference("organization_id", _NAMED % "organization_id", aliases=("organizationId=id",), later=True)
     person: dict[str, Any] = reference("person_id", _NAMED % "person_id", aliases=("personId=id",), later=True)
     external_systems: list[ExternalSystem] = items(ExternalSystem, "'[]'", aliases=("externalSystem=[]",))
-    sent_at: int = declare(Field(lambda v: {"sent_at": v if isinstance(v, int) and not isinstance(v, bool) else _no_time()},
-                                 {"type": "integer", "format": "int64", "writeOnly": True}, create_only=True))
-
-
-def _no_time() -> int:
-    raise Wrong("must be a time in ms")
+    sent_at: int = declare(Field(lambda v: {"sent_at": whole(v, FIRST_MS, LAST_MS)}, {**MOMENT, "writeOnly": True}, create_only=True))
 
 
 OF_TYPE = Statement("interactions_contact_of_type", """

@@ -9,7 +9,7 @@ from attrs import field, frozen
 
 from interactd.errors import ApiError, Invalid
 
-_BOUNDS = (("time", 1 << 63), ("sent_at", 1 << 63), ("duration", 1 << 31))
+_BOUNDS = (("time", 1 << 62), ("sent_at", 1 << 62), ("duration", 1 << 31))          # the difference of two times is taken, too
 _NUL = b"\\u0000"
 _BACKSLASH = rb"\\"
 _SHOWN = {"type": "type", "data": "data", "time": "time", "receiver_id": "receiverId", "duration": "duration", "status": "status",
