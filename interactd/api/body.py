@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from attrs import define, field, frozen
 
-from interactd.api.fields import Columns, Field, Wrong, fields_of, identity
+from interactd.api.fields import Columns, Field, Unknown, Wrong, fields_of, identity
 from interactd.errors import ApiError, Fault, Invalid, Missing, TooLarge, WrongMedia
 
 DEEPEST = 32
@@ -27,7 +27,10 @@ class Faults:
 
     def wrong(self, attribute: str, wrong: Wrong) -> None:
         """The value of an attribute can not be taken."""
-        self.rest.append((Fault(attribute, wrong.problem), wrong.detail))
+        if isinstance(wrong, Unknown):
+            self.unknown += [Fault(f"{attribute}.{key}", wrong.problem) for key in wrong.keys]
+        else:
+            self.rest.append((Fault(attribute, wrong.problem), wrong.detail))
 
     def check(self) -> None:
         """Nothing, or the error that names all faults."""

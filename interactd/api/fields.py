@@ -33,6 +33,14 @@ class Wrong(Exception):
         self.attribute = attribute
 
 
+class Unknown(Wrong):
+    """An object that holds keys which nobody knows."""
+
+    def __init__(self, keys: list[str]) -> None:
+        super().__init__("is unknown", 2005)
+        self.keys = keys
+
+
 @frozen(eq=False)
 class Field:
     """One attribute of an entity."""
@@ -181,14 +189,21 @@ def count(column: str, shown: str | None = None) -> Any:
     return server(column, {"type": "integer"}, shown)
 
 
+def named(value: Any) -> int:
+    """The id in an object that names another row. Beside it may stand what answers show there; it is ignored."""
+    if not isinstance(value, dict) or "id" not in value:
+        raise Wrong("must be an object with an id")
+    unknown = sorted(value.keys() - {"id", "type", "name", "displayName"})
+    if unknown:
+        raise Unknown(unknown)
+    return identity(value["id"])
+
+
 def reference(column: str, shown: str, **options: Any) -> Any:
-    """An object {`id`, …} that names another row of the owner; what it holds beside the id is ignored."""
-    def read(value: Any) -> Columns:
-        if not isinstance(value, dict) or "id" not in value:
-            raise Wrong("must be an object with an id")
-        return {column: identity(value["id"])}
+    """An object {`id`, …} that names another row of the owner."""
     schema = {"type": "object", "properties": {"id": {"type": "integer"}, "displayName": {"type": "string", "readOnly": True}}, "required": ["id"]}
-    return declare(Field(read, schema, shown, columns=(column,), clears=None if options.get("required") else {column: None}, **options))
+    clears = None if options.get("required") else {column: None}
+    return declare(Field(lambda value: {column: named(value)}, schema, shown, columns=(column,), clears=clears, **options))
 
 
 def items(row: type, shown: str, **options: Any) -> Any:

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from interactd.api.fields import Columns, Field, Wrong, declare, identity
+from interactd.api.fields import Columns, Field, Wrong, declare, named
 
 _SHOWN = """CASE WHEN {t}.contact_id IS NOT NULL THEN json_build_object('id', {t}.contact_id, 'type', 'contact',
   'displayName', (SELECT r.display_name FROM contacts r WHERE r.user_id = {t}.user_id AND r.id = {t}.contact_id))
@@ -18,7 +18,7 @@ def _read(value: Any) -> Columns:
         raise Wrong("must be an object with id and type")
     if value["type"] not in ("contact", "deal"):
         raise Wrong("must be one of contact, deal", attribute=".type")
-    ident = identity(value["id"])
+    ident = named(value)
     return {"contact_id": ident, "deal_id": None} if value["type"] == "contact" else {"contact_id": None, "deal_id": ident}
 
 

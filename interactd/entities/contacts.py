@@ -85,11 +85,11 @@ class Contact:
         kind = columns.get("contact_type")
         if kind is not None:
             faults.unknown += [Fault(key, f"is unknown for this contactType: {kind}") for key in foreign(kind, columns)]
-        if create and kind == "person" and not (columns.get("first_name") or columns.get("last_name")):
-            faults.missing += [Fault("firstName", "or lastName is missing")]
-        if create and kind == "organization" and "organization_name" not in columns:
-            if not any(fault.attribute == "organizationName" for fault, _ in faults.rest):
-                faults.missing.append(Fault("organizationName", "is missing"))
+        wrong = {fault.attribute for fault, _ in faults.rest}
+        if create and kind == "person" and not (columns.get("first_name") or columns.get("last_name") or wrong & {"firstName", "lastName"}):
+            faults.missing.append(Fault("firstName", "or lastName is missing"))
+        if create and kind == "organization" and not ("organization_name" in columns or "organizationName" in wrong):
+            faults.missing.append(Fault("organizationName", "is missing"))
         if kind == "organization" and columns.get("organization_name", "") is None:
             faults.wrong("organizationName", Wrong("must not be empty", 2002))
 

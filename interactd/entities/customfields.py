@@ -22,7 +22,7 @@ class CustomField:
     name: str = text("name", 100, required=True)
     data_type: str = choice("data_type", "varchar", required=True, create_only=True)
     entity_type: str = choice("entity_type", "contact", required=True, create_only=True)
-    company_id: int = integer("company_id", 1, MAX_ID, create_only=True)
+    company_id: int = integer("company_id", 1, MAX_ID)
 
 
 def reach(c: Context) -> dict[str, int | None]:
@@ -32,7 +32,7 @@ def reach(c: Context) -> dict[str, int | None]:
 
 ENTITY = Entity(CustomField, table="custom_fields", kind="entity", activity="customField", path="/v2/admin/customFields", realm=705,
                 may=CUSTOMER_ADMIN, owned=False, visible="(:company::bigint IS NULL OR t.company_id = :company)", scope=reach,
-                check=groups.own_company)
+                check=groups.own_company, before=groups.company_stays("custom_fields"))
 OF_COMPANY = Listing("custom_fields_of_company", "custom_fields t", ENTITY.shown, "t.company_id = :of AND t.entity_type = :entity_type",
                      first=(groups.COMPANY_THERE,))
 ENTITY_TYPE = Param("entityType", lambda said: string(said, 50), {"type": "string"}, default="contact")
@@ -93,7 +93,7 @@ TAKEN = Conflict("the company has a field of that name already")
 PUT = ENTITY.calls("put", refuses=(*groups.REFUSES, TAKEN))
 LIST = ENTITY.call("GET", "/v2/admin/companies/:id/customFields", "of_company", run=_of_company, summary="Custom fields of a company", **_LISTED)
 CALLS = (*PUT, *(evolve(put, path="/v2/customFields", documented=False) for put in PUT), *ENTITY.calls("get", may=USER),
-         *ENTITY.calls("post", run=_change, transact=Transact.WRITE, refuses=(TAKEN,)),
+         *ENTITY.calls("post", run=_change, transact=Transact.WRITE, refuses=(*groups.CHANGES, TAKEN)),
          *ENTITY.calls("delete_ids", run=_delete_ids, transact=Transact.WRITE),
          LIST, evolve(LIST, path="/v2/admin/company/:id/customFields", documented=False),
          ENTITY.call("GET", "/v2/admin/customFields", "own", run=_own, documented=False, **_LISTED))

@@ -8,7 +8,7 @@ from attrs import evolve, frozen
 from interactd.api.answer import Answer
 from interactd.api.context import Context
 from interactd.api.entity import Entity
-from interactd.api.fields import Field, Wrong, boolean, choice, declare, ident, identity, integer, plain, text
+from interactd.api.fields import Field, Wrong, boolean, choice, declare, ident, integer, named, plain, text
 from interactd.db import Statement, Step
 from interactd.errors import NotFound
 
@@ -36,12 +36,6 @@ def _currency(value: Any) -> str:
     return value
 
 
-def _contact(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict) or "id" not in value:
-        raise Wrong("must be an object with an id")
-    return {"contact_id": identity(value["id"])}
-
-
 @frozen
 class Deal:
     """A deal, and the contact it is made with."""
@@ -51,7 +45,8 @@ class Deal:
     value: int = integer("value", -MOST, MOST)
     currency: str = plain(_currency, {"type": "string", "pattern": "^[A-Z]{3}$"}, "currency")
     hot: bool = boolean("hot")
-    related_to: dict[str, Any] = declare(Field(_contact, _CONTACT, _SHOWN, columns=("contact_id",), clears={"contact_id": None}))
+    related_to: dict[str, Any] = declare(Field(lambda v: {"contact_id": named(v)}, _CONTACT, _SHOWN, columns=("contact_id",),
+                                               clears={"contact_id": None}))
     source: str = choice("source", *SOURCES)
     stage: str = choice("stage", *STAGES, default="incoming")
 

@@ -10,12 +10,12 @@ from interactd.api.answer import Answer
 from interactd.api.body import missing
 from interactd.api.call import CUSTOMER_ADMIN, PAGING, USER
 from interactd.api.context import Context
-from interactd.api.entity import Entity
+from interactd.api.entity import Entity, Steps
 from interactd.api.fields import MAX_ID, Columns, ident, integer, server, text
 from interactd.api.listing import Listing
-from interactd.db import Statement
+from interactd.db import Statement, Step
 from interactd.entities.users import MEMBER_SHOWN, NOT_YOURS, User, check_company
-from interactd.errors import Missing, NotFound
+from interactd.errors import Missing, NotFound, Refused
 
 
 @frozen
@@ -24,7 +24,7 @@ class Group:
 
     id: int = ident()
     name: str = text("name", 255, required=True)
-    company_id: int = integer("company_id", 1, MAX_ID, create_only=True)
+    company_id: int = integer("company_id", 1, MAX_ID)
     users: list[User] = server("users", {"type": "array"}, f"""
       (SELECT coalesce(json_agg(CASE WHEN :full::boolean THEN {MEMBER_SHOWN}
         ELSE json_build_object('id', u.id, 'email', u.email) END ORDER BY u.id), '[]')
@@ -38,19 +38,28 @@ def reach(c: Context) -> Mapping[str, Any]:
 
 async def own_company(c: Context, body: Columns, ident: int | None) -> None:
     """A new row's company: the one named, if it may be, else one's own; 400 without any."""
-    if ident is not None:
-        return
     check_company(c, body.get("company_id"))
-    if body.get("company_id") is None:
+    if ident is None and body.get("company_id") is None:
         if c.user.company_id is None:
             raise missing("companyId")
         body["company_id"] = c.user.company_id
 
 
+def company_stays(table: str) -> Steps:
+    """The step that refuses another company than the row has; none where a body names none."""
+    stays = Statement(f"{table}_company_stays", f"""
+SELECT refuse('IA402', 'companyId never changes', '6002') FROM {table} t
+WHERE t.id = kept('id')::bigint AND t.company_id IS DISTINCT FROM :company_id::bigint""")
+
+    def before(c: Context, body: Columns, ident: int | None) -> tuple[Step, ...]:
+        return (Step(stays, {"company_id": body["company_id"]}),) if ident is not None and "company_id" in body else ()
+    return before
+
+
 COMPANY_THERE = Statement("company_of_list_there", """
 SELECT must((SELECT k.id FROM companies k WHERE k.id = :of AND (:company::bigint IS NULL OR k.id = :company)), 'company')""")
 ENTITY = Entity(Group, table="groups", kind="group", activity="group", path="/v2/admin/groups", realm=704, may=CUSTOMER_ADMIN, owned=False,
-                visible="(:company::bigint IS NULL OR t.company_id = :company)", scope=reach, check=own_company)
+                visible="(:company::bigint IS NULL OR t.company_id = :company)", scope=reach, check=own_company, before=company_stays("groups"))
 OF_COMPANY = Listing("groups_of_company", "groups t", ENTITY.shown, "t.company_id = :of", first=(COMPANY_THERE,))
 
 
@@ -60,7 +69,8 @@ async def _of_company(c: Context, company: int) -> Answer:
 
 
 REFUSES = (Missing("companyId is missing"), NotFound("company", detail=3003), NOT_YOURS)
-ONE = (*ENTITY.calls("get", may=USER), *ENTITY.calls("post", "delete"))
+CHANGES = (NOT_YOURS, Refused("companyId never changes"))
+ONE = (*ENTITY.calls("get", may=USER), *ENTITY.calls("post", refuses=CHANGES), *ENTITY.calls("delete"))
 CALLS = (*ENTITY.calls("put", refuses=REFUSES), *ONE, *ENTITY.calls("delete_ids"),
          *(evolve(one, path="/v2/admin/group/:id", documented=False) for one in ONE),
          ENTITY.call("GET", "/v2/admin/companies/:id/groups", "of_company", run=_of_company, may=USER, kind="company", query=PAGING,

@@ -98,4 +98,4 @@ async def status(c: Context) -> Answer:
     return plain((await c.one(store.STATUS, owner=c.owner))[0])
 
 
-CALLS = (groups, contacts, status)
+CALLS = (contacts, groups, status)          # a `cmd` that is missing or unknown is refused as the first one's
