@@ -25,6 +25,10 @@ from interactd.jobs.timed import Jobs
 from interactd.live.service import Live
 from interactd.mail.outbox import Outbox
 from interactd.mail.smtp import mail_server
+from interactd.nodes.bus import Bus
+from interactd.nodes.census import Census
+from interactd.nodes.postgres import Postgres
+from interactd.nodes.redis import Redis
 
 PATIENCE = 10.0         # seconds for the requests in work when the daemon stops
 
@@ -69,9 +73,12 @@ async def build(reactor: Any, config: Config, dsn: str) -> Parts:
     outbox = Outbox(reactor, server.deliver if server else None, config.mail.waiting)
     resets = Resets(database, hub, outbox, config, reactor.seconds)
     hub.subscribe(PasswordReset, lambda reset: credentials.forgive(reset.name, reset.address))
+    census = Census(database, reactor)
+    await census.enter()
+    bus = Bus(hub, census, Redis(reactor, config.bus.url, config.bus.service) if config.bus.url else Postgres(reactor, dsn), reactor)
     app = App(config, database, hub, sessions, passwords, images, credentials, keys, intake, reactor, live, Imports(reactor, config.imports),
-              resets, CALLS)
+              resets, bus, CALLS)
     jobs = Jobs(reactor, database, config, hub)
-    for service in (passwords, images, outbox, resets, live, jobs):
+    for service in (census, bus, passwords, images, outbox, resets, live, jobs):
         service.startService()
-    return Parts(app, Api(app, CALLS), (database, passwords, images, outbox, resets, jobs, live, intake))
+    return Parts(app, Api(app, CALLS), (database, census, bus, passwords, images, outbox, resets, jobs, live, intake))

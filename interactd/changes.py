@@ -92,6 +92,18 @@ class Progress:
     told: dict[str, Any] = field(repr=False)
 
 
+@frozen
+class Elsewhere:
+    """Another node has written rows of these users: `told` have events, `ended` have sessions or devices that may be good no more.
+
+    `everybody`: hints may have been lost, so any user's rows may be new.
+    """
+
+    told: tuple[int, ...] = ()
+    ended: tuple[int, ...] = ()
+    everybody: bool = False
+
+
 class Hub:
     """Tells each event to whoever subscribed to its class; one subscriber's failure is logged and stops nobody."""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import attrs
 from attrs import frozen
 
-from interactd.keys import (Network, Server, apple_id, area_code, bundle_id, choice, database, endpoint, file_or_none, folder,
+from interactd.keys import (Network, RedisAddress, Server, apple_id, area_code, bundle_id, bus, choice, database, endpoint, file_or_none, folder,
                             host, host_and_port, key, listed, mail_address, network, number, origin, region, server, size, text,
                             web_address, whole, yes_no)
 
@@ -125,6 +125,16 @@ class Live:
 
 
 @frozen
+class Bus:
+    """How several nodes on one database tell each other what happened (docs/nodes.md)."""
+
+    url: tuple[RedisAddress, ...] = key("postgresql", bus, "`postgresql`: by LISTEN and NOTIFY. Else Redis or Valkey servers, the next of "
+                                        "which is taken when one fails, or Sentinels: redis://user:password@host:6379/0, rediss:// and "
+                                        "sentinels:// for TLS, with commas between.", secret=True)
+    service: str = key("mymaster", text, "What the Sentinels call the Redis.")
+
+
+@frozen
 class Imports:
     """Contacts from other systems (docs/import.md)."""
 
@@ -205,6 +215,7 @@ class Config:
     numbers: Numbers = attrs.field(factory=Numbers)
     limits: Limits = attrs.field(factory=Limits)
     live: Live = attrs.field(factory=Live)
+    bus: Bus = attrs.field(factory=Bus)
     imports: Imports = attrs.field(factory=Imports)
     apns: Apns = attrs.field(factory=Apns)
     mail: Mail = attrs.field(factory=Mail)

@@ -6,9 +6,10 @@ import ipaddress
 import re
 from pathlib import Path
 from typing import Any, Callable
+from urllib.parse import unquote
 
 import attrs
-from attrs import frozen
+from attrs import evolve, frozen
 from phonenumbers import SUPPORTED_REGIONS
 from twisted.internet.endpoints import serverFromString
 
@@ -213,3 +214,41 @@ def database(value: str) -> str:
     if value != "embedded" and not re.match(r"postgres(ql)?://", value):
         raise ValueError("embedded, or an address such as postgresql://interactd@db.example.com/interactd")
     return value
+
+
+@frozen
+class RedisAddress:
+    """A Redis or Valkey server, or a Sentinel that knows one. `user` and `password` are those of the Redis."""
+
+    host: str
+    port: int
+    database: int | None = None
+    user: str = ""
+    password: str = attrs.field(default="", repr=False)
+    tls: bool = False
+    sentinel: bool = False
+
+    @property
+    def asked(self) -> RedisAddress:
+        """A Sentinel as a server of its own, which has no databases and wants no password."""
+        return evolve(self, database=None, user="", password="")
+
+    def named(self, host: str, port: int) -> RedisAddress:
+        """The Redis that this Sentinel has named."""
+        return evolve(self, host=host, port=port, sentinel=False)
+
+
+def bus(value: str) -> tuple[RedisAddress, ...]:
+    """`postgresql` (no addresses), or addresses of Redis servers or Sentinels with commas between."""
+    return () if value == "postgresql" else tuple(_redis(part.strip()) for part in value.split(","))
+
+
+def _redis(value: str) -> RedisAddress:
+    found = re.fullmatch(r"(rediss?|sentinels?)://(?:([^\s:@/]*):([^\s@/]*)@)?([^\s:@/]+)(?::(\d{1,5}))?(?:/(\d{1,4}))?", value)
+    if not found or int(found[5] or 1) > 65535:
+        raise ValueError("postgresql, or addresses such as redis://host:6379/0, rediss://user:password@host, sentinel://host:26379 "
+                         "with commas between them")
+    scheme, user, password, host, port, database = found.groups()
+    sentinel = scheme.startswith("sentinel")
+    return RedisAddress(host, int(port or (26379 if sentinel else 6379)), int(database) if database else None, unquote(user or ""),
+                        unquote(password or ""), scheme in ("rediss", "sentinels"), sentinel)

@@ -9,6 +9,7 @@ SECONDS = Histogram("interactd_call_seconds", "Seconds from a request to its ans
 
 SOCKETS = Gauge("interactd_sockets", "Open sockets.")
 SOCKETS_CLOSED = Counter("interactd_sockets_closed_total", "Sockets closed by the daemon, by close code.", ("code",))
+HINTS = Counter("interactd_hints_total", "Hints exchanged with other nodes, by direction.", ("direction",))
 NOTICES = Counter("interactd_notices_total", "Notifications written to sockets.")
 RESYNCS = Counter("interactd_resyncs_total", "Sockets that were told to synchronize, since what they had missed could not be replayed.")
 WORDS_IGNORED = Counter("interactd_words_ignored_total", "Messages shown and dismiss of something that was never delivered to that device.")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from interactd.events.intake import Intake
     from interactd.imports.service import Imports
     from interactd.live.service import Live
+    from interactd.nodes.bus import Bus
 
 T = TypeVar("T")
 RANK = {"user": 0, "customer_admin": 1, "interact_admin": 2}
@@ -48,6 +49,7 @@ class App:
     live: Live
     imports: Imports
     resets: Resets
+    bus: Bus
     calls: tuple[Call, ...] = ()
 
 

@@ -27,9 +27,14 @@ async def alive(c: Context) -> Answer:
 
 @call("GET", "/readyz", may=PUBLIC, realm=0, name="probe.ready", answer=READY)
 async def ready(c: Context) -> Answer:
-    """It can work: the database answers and has this version's schema, the disk has room; else 503."""
+    """It can work: the database answers and has this version's schema, the bus was reached, the disk has room; else 503.
+
+    A bus that is lost later does not count: every node would be taken out of service at once, though each can do its work without.
+    """
     if (await c.one(SCHEMA))[0] != migrations()[-1].version:
         raise Unavailable("the database does not have the schema of this version")
+    if not c.app.bus.reached:
+        raise Unavailable("the bus to the other nodes has not been reached yet")
     if shutil.disk_usage(c.config.state.directory).free < ENOUGH:
         raise Unavailable("the disk is full")
     return value({"ready": True})

@@ -14,7 +14,7 @@ from interactd.auth.credentials import Credentials
 from interactd.auth.throttle import origin
 from interactd.auth.tokens import digest, new_token
 from interactd.auth.user import User
-from interactd.changes import Changed, Ended, Hub
+from interactd.changes import Changed, Elsewhere, Ended, Hub
 from interactd.config import Config
 from interactd.db import Database, Row, Statement, Step, one
 from interactd.errors import Invalid, Unauthenticated
@@ -110,6 +110,7 @@ class Sessions:
         self._renewals: set[Deferred[Any]] = set()
         hub.subscribe(Ended, lambda ended: self._forget(ended.user_id))
         hub.subscribe(Changed, self._changed)
+        hub.subscribe(Elsewhere, self._elsewhere)
 
     async def who(self, token: str, fresh: bool = False) -> User:
         """The user of a token, which is renewed by being used; Unauthenticated 5002 for a dead one.
@@ -209,6 +210,10 @@ class Sessions:
             self._drop(key)
         for changed in self._readings:
             changed.add(user_id)
+
+    def _elsewhere(self, event: Elsewhere) -> None:
+        for user_id in tuple(self._keys) if event.everybody else event.ended:
+            self._forget(user_id)
 
     def _changed(self, event: Changed) -> None:
         if event.entity_type == "user":

@@ -22,6 +22,10 @@ class Registry:
         """The user's sessions by device id, the oldest first."""
         return self._users.get(user_id, _NONE)
 
+    def users(self) -> tuple[int, ...]:
+        """Whoever has a session here."""
+        return tuple(self._users)
+
     def __iter__(self) -> Iterator[Session]:
         for sessions in tuple(self._users.values()):
             yield from tuple(sessions.values())

@@ -1,7 +1,7 @@
 """The live side of the daemon: it knows every socket, tells them of events, and ends those whose time has come."""
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from twisted.application.service import Service
@@ -11,7 +11,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from interactd.auth.sessions import Sessions
-from interactd.changes import Changed, DeviceMoved, Ended, Entered, Hub, Notice, Progress
+from interactd.changes import Changed, DeviceMoved, Elsewhere, Ended, Entered, Hub, Notice, Progress
 from interactd.config import Live as Settings
 from interactd.db import Database
 from interactd.errors import ApiError
@@ -57,6 +57,8 @@ class Live(Service):
         self._subscribed: list[Callable[[], None]] = []
         self._loops: list[LoopingCall] = []
         self._works: set[Deferred[Any]] = set()
+        self._hinted: set[int] = set()          # users of whom other nodes have told, and whose rows are not looked at yet
+        self._looking = False
 
     def startService(self) -> None:
         """From now on events are told and sockets looked after."""
@@ -141,13 +143,34 @@ class Live(Service):
             self._begin(socket, entry)
 
     async def _swept(self) -> None:
-        for session, code, reason in await fallen(self._database, self._sessions, list(self.registry)):
-            if session in self.registry:
-                session.line.end(code, reason)
         self.notifier.forget()
         await self.dismissals.again()
-        await self.notifier.sweep(self.registry)
-        await self.replay.sweep(session for session in self.registry if isinstance(session, Numbered))
+        await self._look(list(self.registry))
+
+    async def _look(self, sessions: Sequence[Session]) -> None:
+        """What the rows say of these sessions: whether they may go on, and what they have missed."""
+        for session, code, reason in await fallen(self._database, self._sessions, sessions):
+            if session in self.registry:
+                session.line.end(code, reason)
+        standing = [session for session in sessions if session in self.registry]
+        await self.notifier.sweep(standing)
+        await self.replay.sweep(session for session in standing if isinstance(session, Numbered))
+
+    def _elsewhere(self, hint: Elsewhere) -> None:
+        """Another node has written: the users' rows are looked at, those of many hints together."""
+        users = self.registry.users() if hint.everybody else (*hint.told, *hint.ended)
+        self._hinted.update(user_id for user_id in users if self.registry.of(user_id))
+        if self._hinted and not self._looking:
+            self._looking = True
+            self._work(self._follow())
+
+    async def _follow(self) -> None:
+        try:
+            while self._hinted:
+                users, self._hinted = self._hinted, set()
+                await self._look([session for user_id in users for session in self.registry.of(user_id).values()])
+        finally:
+            self._looking = False
 
     def _entered(self, entered: Entered) -> None:
         session = self.registry.of(entered.user_id).get(entered.device_id)
