@@ -11,9 +11,9 @@ from pathlib import Path
 import attrs
 from attrs import frozen
 
-from interactd.keys import (Network, RedisAddress, Server, apple_id, area_code, bundle_id, bus, choice, database, endpoint, file_or_none, folder,
-                            host, host_and_port, key, listed, mail_address, network, number, origin, region, server, size, text,
-                            web_address, whole, yes_no)
+from interactd.keys import (Network, RedisAddress, Server, apple_id, area_code, bundle_id, bus, choice, database, endpoint,
+                            file_or_none, folder, host, host_and_port, key, listed, mail_address, network, number, origin, region,
+                            server, size, text, web_address, whole, yes_no)
 
 _MANY = 10 ** 9
 

@@ -24,7 +24,6 @@ from interactd.nodes.hints import MOST, Gathered, Hint, read
 from interactd.nodes.link import Carrier
 from interactd.nodes.postgres import Postgres
 from interactd.nodes.redis import Redis
-from tests.cutting import Proxy
 from tests.postgres import execute, fresh_database
 
 

@@ -60,7 +60,7 @@ class Resets(Service):
         """From now on requests are taken; the log says if there are no mails."""
         Service.startService(self)
         if not self._outbox.works:
-            self.log.info("forgotten passwords can not be reset: that takes [mail] server and [http] public-url")
+            self.log.info("nobody gets back into an account by mail: that takes [mail] server and [http] public-url")
 
     async def stopService(self) -> None:
         """No request is worked on any more."""

@@ -1,7 +1,7 @@
 """The live side of the daemon: it knows every socket, tells them of events, and ends those whose time has come."""
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from twisted.application.service import Service
@@ -21,11 +21,10 @@ from interactd.live.crowd import Crowd
 from interactd.live.dismissals import Dismissals
 from interactd.live.ledger import Ledger
 from interactd.live.notify import Notifier
-from interactd.live.numbered import Numbered
 from interactd.live.registry import Registry
+from interactd.live.rows import Rows
 from interactd.live.replay import Replay
 from interactd.live.session import Desk, Entry
-from interactd.live.standing import fallen
 from interactd.live.websocket import Socket
 from interactd.live.wire import factory, without_debug_texts
 
@@ -49,6 +48,7 @@ class Live(Service):
         self.replay = Replay(database, config, self._work)
         self.dismissals = Dismissals(database, hub, self.ledger, self._work)
         self.desk = Desk(self.ledger, self.replay, self.dismissals.dismiss, self.now, config.heartbeat_every)
+        self._rows = Rows(database, sessions, self.registry, self.notifier, self.replay, self._work)
         self.sockets = Crowd()
         self._database = database
         self._sessions = sessions
@@ -57,15 +57,14 @@ class Live(Service):
         self._subscribed: list[Callable[[], None]] = []
         self._loops: list[LoopingCall] = []
         self._works: set[Deferred[Any]] = set()
-        self._hinted: set[int] = set()          # users of whom other nodes have told, and whose rows are not looked at yet
-        self._looking = False
 
     def startService(self) -> None:
         """From now on events are told and sockets looked after."""
         Service.startService(self)
         self._subscribed = [self._hub.subscribe(Notice, self.notifier.tell), self._hub.subscribe(Changed, self.notifier.changed),
                             self._hub.subscribe(DeviceMoved, self.notifier.moved), self._hub.subscribe(Ended, self._ended),
-                            self._hub.subscribe(Entered, self._entered), self._hub.subscribe(Progress, self.notifier.progressed)]
+                            self._hub.subscribe(Entered, self._entered), self._hub.subscribe(Progress, self.notifier.progressed),
+                            self._hub.subscribe(Elsewhere, self._rows.elsewhere)]
         for every, act in ((TICK, lambda: self.sockets.look(self.now())), (self.config.sweep_every, lambda: self._work(self._swept()))):
             loop = LoopingCall(act)
             loop.clock = self._clock
@@ -145,32 +144,7 @@ class Live(Service):
     async def _swept(self) -> None:
         self.notifier.forget()
         await self.dismissals.again()
-        await self._look(list(self.registry))
-
-    async def _look(self, sessions: Sequence[Session]) -> None:
-        """What the rows say of these sessions: whether they may go on, and what they have missed."""
-        for session, code, reason in await fallen(self._database, self._sessions, sessions):
-            if session in self.registry:
-                session.line.end(code, reason)
-        standing = [session for session in sessions if session in self.registry]
-        await self.notifier.sweep(standing)
-        await self.replay.sweep(session for session in standing if isinstance(session, Numbered))
-
-    def _elsewhere(self, hint: Elsewhere) -> None:
-        """Another node has written: the users' rows are looked at, those of many hints together."""
-        users = self.registry.users() if hint.everybody else (*hint.told, *hint.ended)
-        self._hinted.update(user_id for user_id in users if self.registry.of(user_id))
-        if self._hinted and not self._looking:
-            self._looking = True
-            self._work(self._follow())
-
-    async def _follow(self) -> None:
-        try:
-            while self._hinted:
-                users, self._hinted = self._hinted, set()
-                await self._look([session for user_id in users for session in self.registry.of(user_id).values()])
-        finally:
-            self._looking = False
+        await self._rows.look(list(self.registry))
 
     def _entered(self, entered: Entered) -> None:
         session = self.registry.of(entered.user_id).get(entered.device_id)

@@ -16,7 +16,7 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
 from interactd import metrics
-from interactd.changes import Changed, DeviceMoved, Elsewhere, Ended, Hub, Notice
+from interactd.changes import Changed, DeviceMoved, Elsewhere, Ended, Entered, Hub, Notice
 from interactd.nodes.census import BEAT, MISSED, Census
 from interactd.nodes.hints import Gathered, Hint, read
 from interactd.nodes.link import Broken, Carrier, Link
@@ -54,6 +54,7 @@ class Bus(Service):
         self._subscribed = [self._hub.subscribe(Notice, lambda notice: self._tell("told", notice.user_id)),
                             self._hub.subscribe(Changed, self._changed),
                             self._hub.subscribe(Ended, lambda ended: self._tell("ended", ended.user_id)),
+                            self._hub.subscribe(Entered, lambda entered: self._tell("ended", entered.user_id)),
                             self._hub.subscribe(DeviceMoved, self._moved)]
         self._life = Deferred.fromCoroutine(self._live())
         self._loop.start(BEAT, now=False)
@@ -63,7 +64,8 @@ class Bus(Service):
         Service.stopService(self)
         while self._subscribed:
             self._subscribed.pop()()
-        self._loop.stop()
+        if self._loop.running:
+            self._loop.stop()
         if self._timer is not None:
             self._timer.cancel()
             self._flush()
