@@ -22,8 +22,8 @@ from interactd.live.dismissals import Dismissals
 from interactd.live.ledger import Ledger
 from interactd.live.notify import Notifier
 from interactd.live.registry import Registry
-from interactd.live.rows import Rows
 from interactd.live.replay import Replay
+from interactd.live.rows import Rows
 from interactd.live.session import Desk, Entry
 from interactd.live.websocket import Socket
 from interactd.live.wire import factory, without_debug_texts
