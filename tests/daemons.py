@@ -20,6 +20,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from interactd import cluster
 from interactd.accounts import Account, account_for, may, own_account
+from tests.leaks import keep, keep_files
 from tests.postgres import roomy
 
 _ROOT = Path(__file__).resolve().parent.parent
@@ -143,6 +144,7 @@ class Running:
         if self._reader is not None:
             self._reader.join()
         self._out.close()
+        keep("daemons.log", self.printed)
 
 
 class Place:
@@ -177,6 +179,7 @@ class Place:
         left = cluster.server_pid(self.state / "postgres" / "data")
         if left is not None:
             os.kill(left, signal.SIGQUIT)
+        keep_files("postgresql.log", self.state / "postgres" / "log")
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def server(self) -> int:

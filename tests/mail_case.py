@@ -16,7 +16,7 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword
 from attrs import define, field
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SynchronousTestCase
 
 from interactd.config import Mail
 from tests.certificates import Authority, dns
@@ -42,12 +42,16 @@ class Taken:
 
 @define(eq=False)
 class PostOffice:
-    """A server on a free port of this machine; `said` answers RCPT or DATA where a test wants another answer than 250."""
+    """A server on a free port of this machine; `said` answers RCPT or DATA where a test wants another answer than 250.
+
+    `tell` hears of each mail in the server's thread, where no reactor runs; else `next` has them.
+    """
 
     folder: Path
     security: str = "starttls"
     names: tuple[str, ...] = ("localhost",)
     said: Callable[[str], str | None] = field(default=lambda step: None)
+    tell: Callable[[Taken], None] | None = None
     authority: Authority = field(factory=Authority)
     port: int = 0
     logins: list[tuple[str, str]] = field(factory=list)
@@ -55,7 +59,7 @@ class PostOffice:
     _waiting: list[Deferred[Taken]] = field(factory=list)
     _loop: Any = field(factory=asyncio.new_event_loop)
 
-    def open(self, case: TestCase) -> None:
+    def open(self, case: SynchronousTestCase) -> None:
         """Listens until the test ends."""
         context = self._context()
         thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -107,7 +111,10 @@ class PostOffice:
             return answer
         assert isinstance(envelope.content, bytes) and envelope.mail_from is not None
         taken = Taken(list(envelope.rcpt_tos), envelope.mail_from, message_from_bytes(envelope.content))
-        reactor.callFromThread(self._keep, taken)  # type: ignore[attr-defined]
+        if self.tell is None:
+            reactor.callFromThread(self._keep, taken)  # type: ignore[attr-defined]
+        else:
+            self.tell(taken)
         return "250 OK"
 
     def _keep(self, taken: Taken) -> None:
@@ -130,7 +137,7 @@ class PostOffice:
         return context
 
 
-def office(case: TestCase, **options: Any) -> PostOffice:
+def office(case: SynchronousTestCase, **options: Any) -> PostOffice:
     """A server that listens until the test ends."""
     folder = Path(case.mktemp())
     folder.mkdir()

@@ -21,6 +21,7 @@ import psycopg2
 from interactd import cluster
 from interactd.accounts import account_for, detached
 from interactd.migrate import migrate
+from tests.leaks import folder, keep_files
 
 _ROOM = 2 << 30         # the memory file system is used if it has this much left: fsync costs nothing there
 _names = (f"interactd_test_{os.getpid()}_{number}" for number in itertools.count())
@@ -95,7 +96,8 @@ def _start() -> Server:
     guarded = ["/bin/sh", "-c", _GUARD, "sh", *layout.postgres]
     process = subprocess.Popen(detached(guarded, account), env=layout.environment, stdin=subprocess.PIPE,
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    atexit.register(_stop, process, home, os.getpid())
+    folder()
+    atexit.register(_stop, process, home, layout.log, os.getpid())
     _await_ready(layout, process)
     keeper = cluster.url(layout, "postgres", cluster.SUPERUSER)
     execute(keeper, f"CREATE ROLE {cluster.ROLE} LOGIN CREATEDB")
@@ -115,11 +117,12 @@ def _await_ready(layout: cluster.Layout, process: subprocess.Popen[bytes]) -> No
     raise RuntimeError("PostgreSQL did not start: " + "".join(f.read_text() for f in layout.log.iterdir()))
 
 
-def _stop(process: subprocess.Popen[bytes], home: Path, owner: int) -> None:
+def _stop(process: subprocess.Popen[bytes], home: Path, log: Path, owner: int) -> None:
     if os.getpid() == owner:
         assert process.stdin is not None
         process.stdin.close()
         process.wait()
+        keep_files("postgresql.log", log)
         shutil.rmtree(home, ignore_errors=True)
 
 
