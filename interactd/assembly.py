@@ -59,7 +59,7 @@ async def build(reactor: Any, config: Config, dsn: str) -> Parts:
     server = mail_server(reactor, config)
     database = Database(reactor, dsn, config.database.pool, public_url=config.http.public_url)
     await database.open()
-    await renew_epochs(database)
+    await renew_epochs(database, config)
     hub = Hub()
     passwords = Passwords(config.auth, reactor)
     images = Images(config.limits, reactor)

@@ -223,6 +223,11 @@ def running_url(state: Path) -> str | None:
     return _url(Path(_notes(data)[4]), DATABASE, ROLE) if server_pid(data) and is_ready(data) else None
 
 
+def control_file(state: Path) -> Path:
+    """The file in which the cluster of this state directory says what state it is in."""
+    return (state / "postgres").resolve() / "data" / "global" / "pg_control"
+
+
 def last_words(layout: Layout, pid: int) -> str | None:
     """Why this server of the cluster gave up, from its log; None if it does not say."""
     logs = sorted(layout.log.glob("*.log"), key=lambda path: path.stat().st_mtime)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from getpass import getpass
 from pathlib import Path
 from typing import Any, Awaitable, Callable, Sequence
 
@@ -32,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser().parse_args(argv)
     try:
         config = load(arguments.config)
-        if arguments.online is None:
+        if arguments.online is None and arguments.remote is None:
             arguments.offline(config, arguments)
             return
     except Refusal as refusal:
@@ -42,7 +43,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 async def _online(reactor: Any, config: Config, arguments: Arguments) -> None:
     try:
-        await with_database(reactor, config, lambda dsn: arguments.online(reactor, dsn, config, arguments))
+        if arguments.remote is not None:
+            await arguments.remote(reactor, config, arguments)
+        else:
+            await with_database(reactor, config, lambda dsn: arguments.online(reactor, dsn, config, arguments))
     except Refusal as refusal:
         raise SystemExit(f"interactctl: {refusal}") from None
 
@@ -52,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
     whole = argparse.ArgumentParser(prog="interactctl", description="Look after interactd's accounts, database and configuration.")
     whole.add_argument("--version", action="version", version=f"interactd {__version__}")
     whole.add_argument("--config", "-c", type=Path, metavar="FILE", help="the daemon's configuration file")
-    whole.set_defaults(online=None, offline=None)
+    whole.set_defaults(online=None, offline=None, remote=None)
     commands = whole.add_subparsers(required=True, metavar="COMMAND")
     _user_commands(commands.add_parser("user", help="add, list and change accounts").add_subparsers(required=True, metavar="COMMAND"))
     migrating = commands.add_parser("migrate", help="bring the database to the schema of this version")
@@ -65,6 +69,11 @@ def parser() -> argparse.ArgumentParser:
     playing = commands.add_parser("demo", help="play a ringing phone against the running daemon")
     playing.add_argument("--url", help="where it answers, if that can not be told from [http] listen")
     playing.set_defaults(online=play_demo)
+    watching = commands.add_parser("watch", help="show what a device of an account is told, one JSON object a line (the password is asked for)")
+    watching.add_argument("email")
+    watching.add_argument("device", help="its deviceId; it is registered if it is new")
+    watching.add_argument("--url", help="where the daemon answers, if that can not be told from [http] listen")
+    watching.set_defaults(remote=watch_device)
     return whole
 
 
@@ -189,6 +198,13 @@ async def play_demo(reactor: Any, dsn: str, config: Config, arguments: Arguments
         await demo.play(reactor, database, config, arguments.url or demo.address(config))
     finally:
         database.stopService()
+
+
+async def watch_device(reactor: Any, config: Config, arguments: Arguments) -> None:
+    """Show what a device is told."""
+    from interactd import demo, watch
+    password = getpass("password: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
+    await watch.watch(reactor, arguments.url or demo.address(config), arguments.email, password, arguments.device)
 
 
 def _password(config: Config, arguments: Arguments) -> tuple[str, bool]:

@@ -66,7 +66,7 @@ class Story:
         given = {"authToken": self.token, **headers} if self.token else headers
         try:
             answer = await treq.request(verb, self.url + path, json=body, headers=Headers({k: [v] for k, v in given.items()}),
-                                        timeout=PATIENCE, reactor=self.reactor)
+                                        timeout=PATIENCE, reactor=self.reactor, persistent=False)
         except ConnectError:
             raise Refusal(f"nobody answers at {self.url}: start the daemon first (scripts/run), or say --url") from None
         said = await answer.json()

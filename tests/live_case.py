@@ -18,6 +18,19 @@ from interactd.changes import Notice
 from interactd.live.service import Live
 from tests.api_case import ApiCase, Person
 
+# One statement, so that nobody sees a part of it.
+_EVENT = """
+WITH given (owner, kind, more, age, late, devices) AS (VALUES (%s::bigint, %s, %s::jsonb, %s, %s, %s::bigint[])),
+  counted AS (UPDATE counters c SET seq = c.seq + 1, event_prev = c.event_seq, event_seq = c.seq + 1 FROM given g WHERE c.user_id = g.owner
+    RETURNING c.seq, c.event_prev AS prev, nextval('interactions_id_seq') AS id),
+  framed AS (SELECT c.*, (jsonb_build_object('type', g.kind, 'data', '+4930123', 'interactionId', c.id, 'seq', c.seq) || g.more)::text AS frame
+    FROM counted c, given g),
+  made AS (INSERT INTO interactions (id, user_id, type, data, time, sort_time, received, late, notice, created_seq, seq) OVERRIDING SYSTEM VALUE
+    SELECT f.id, g.owner, g.kind, '+4930123', 1, 1, now_ms() - g.age, g.late, f.frame, f.seq, f.seq FROM framed f, given g),
+  delivered AS (INSERT INTO deliveries (interaction_id, device_id, user_id, seq)
+    SELECT f.id, d, g.owner, f.seq FROM framed f, given g, unnest(g.devices) d)
+SELECT id, seq, prev, frame FROM framed"""
+
 
 class Client(WebSocketClientProtocol):
     """A client of the socket: what it got waits in `messages`, `closed` fires with the close code."""
@@ -181,14 +194,8 @@ class LiveCase(ApiCase):
 
     def event(self, who: Person, *devices: int, kind: str = "call-incoming", late: bool = False, age: int = 0) -> Notice:
         """A stored event, committed and not yet told."""
-        seq, prev = self.sql("UPDATE counters SET seq = seq + 1, event_prev = event_seq, event_seq = seq + 1 WHERE user_id = %s "
-                             "RETURNING seq, event_prev", who.id)[0]
-        frame = orjson.dumps({"type": kind, "data": "+4930123", "seq": seq, **({"late": True} if late else {})}).decode()
-        ident = int(self.sql(
-            "INSERT INTO interactions (user_id, type, data, time, sort_time, received, late, notice, created_seq, seq) "
-            "VALUES (%s, %s, '+4930123', 1, 1, now_ms() - %s, %s, %s, %s, %s) RETURNING id", who.id, kind, age, late, frame, seq, seq)[0][0])
-        for device in devices:
-            self.sql("INSERT INTO deliveries (interaction_id, device_id, user_id, seq) VALUES (%s, %s, %s, %s)", ident, device, who.id, seq)
+        more = {"late": True} if late else {}
+        ident, seq, prev, frame = self.sql(_EVENT, who.id, kind, orjson.dumps(more).decode(), age, late, list(devices))[0]
         return Notice(who.id, ident, seq, prev, devices, frame, kind, late)
 
     def tell(self, who: Person, *devices: int, **options: Any) -> Notice:

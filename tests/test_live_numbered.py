@@ -456,7 +456,7 @@ class Epochs(NumberedCase):
     async def test_the_same_database(self) -> None:
         """Nothing happens at a start."""
         before = self.epoch()
-        self.assertEqual(self.sql("SELECT renew_epochs()"), [(False,)])
+        self.assertEqual(self.sql("SELECT renew_epochs('')"), [(False,)])
         self.assertEqual(self.epoch(), before)
 
     async def test_numbers_used_again(self) -> None:
@@ -466,7 +466,7 @@ class Epochs(NumberedCase):
         (rang,) = await self.said(client)
         self.sql("DELETE FROM interactions")        # as if the backup were older, and its numbers were given out again
         self.sql("UPDATE lineage SET identity = 'the one that was saved'")
-        self.assertEqual(self.sql("SELECT renew_epochs()"), [(True,)])
+        self.assertEqual(self.sql("SELECT renew_epochs('')"), [(True,)])
         await self.ring("12345")
         client = await self.follow(resume={"resume": rang["seq"], "epoch": before})
         self.assertEqual((await self.said(client))[-1], {"resync": True, "epoch": self.epoch(), "seq": self.head(), "prev": self.head()})

@@ -25,8 +25,8 @@ MAY = {
     "rates": set(), "mail": GROUND,
     "config": {"keys", "configfile"}, "configfile": {"config", "keys", "refusals"},
     "threads": {"errors"}, "images": {"config", "threads"},
-    "lane": GROUND, "db": GROUND | {"lane"}, "migrate": GROUND, "epochs": STORE, "auth": STORE | {"mail"}, "api": KERNEL,
-    "events": STORE | {"auth"}, "live": STORE | {"auth"}, "push": STORE | {"auth"}, "nodes": STORE,
+    "lane": GROUND, "db": GROUND | {"lane"}, "migrate": GROUND, "epochs": STORE | {"cluster"}, "auth": STORE | {"mail"}, "api": KERNEL,
+    "client": {"tls"}, "events": STORE | {"auth"}, "live": STORE | {"auth"}, "push": STORE | {"auth"}, "nodes": STORE,
     "entities": KERNEL | {"events"}, "sync": KERNEL | {"events", "entities"}, "imports": KERNEL | {"events", "entities", "sync"},
     "jobs": KERNEL | {"events", "entities", "live"}, "web": KERNEL,
     # the ends of the two roads, at which calls come in

@@ -40,14 +40,15 @@ UPDATE counters c SET event_seq = z.seq FROM (SELECT i.user_id, max(i.seq) AS se
 -- over) or another copy of the tables (a restored dump) is another one. Its numbers may mean other things than they did.
 CREATE TABLE lineage (one boolean PRIMARY KEY DEFAULT true CHECK (one), identity text NOT NULL);
 
-CREATE FUNCTION identity_now() RETURNS text LANGUAGE sql VOLATILE AS $$
+-- `files` says whatever the daemon knows of the cluster's files: a copy of them has other inodes.
+CREATE FUNCTION identity_now(files text) RETURNS text LANGUAGE sql VOLATILE AS $$
   SELECT concat_ws('/', (SELECT s.system_identifier FROM pg_control_system() s), left(pg_walfile_name(pg_current_wal_lsn()), 8),
-    (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()), 'counters'::regclass::oid)
+    (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()), 'counters'::regclass::oid, files)
 $$;
 
 -- Asked at each start: whether this is another database than at the last start. If so, every user's epoch is new.
-CREATE FUNCTION renew_epochs() RETURNS boolean LANGUAGE plpgsql VOLATILE AS $$
-DECLARE known text; now_is text := identity_now();
+CREATE FUNCTION renew_epochs(files text) RETURNS boolean LANGUAGE plpgsql VOLATILE AS $$
+DECLARE known text; now_is text := identity_now(files);
 BEGIN
   INSERT INTO lineage (identity) VALUES (now_is) ON CONFLICT DO NOTHING;
   SELECT l.identity INTO known FROM lineage l FOR UPDATE;

@@ -1,0 +1,1 @@
+"""A client of the live socket, for programs in Python with Twisted."""
