@@ -1,22 +1,20 @@
 """PUT to frame, side by side in one run: interactd and what a person would write instead.
 
-    scripts/bench event [--rounds 3] [--seconds 5]
+    scripts/bench event [--rounds 5] [--seconds 4] [--loads "256 clients"] [--peers FOLDER]
 
-The server has one core, PostgreSQL and the load the other. Every round runs every server, so that a busy machine hits all alike.
-Prints medians, and ratios to the FastAPI peer that calls the same function, one event a call.
+The servers have one core, PostgreSQL and the load the other. All servers run all the time and are driven in turn, in short
+stretches and in another order each round, so that a busy machine hits all alike. Prints medians, processor time per event of each
+process tree, and ratios to the FastAPI peer that calls the same function, one event a call. README.md says what they mean.
 """
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -25,87 +23,35 @@ import psycopg2
 
 from benchmarks import ring
 from benchmarks.bench_intake import SEED
-from tests.postgres import fresh_database
+from benchmarks.event_servers import OURS, Compared, compared
+from benchmarks.processes import OTHER_CORE, Server, begun, pin, postmaster, seconds
+from tests.postgres import execute, fresh_database
 
-ROOT = Path(__file__).resolve().parent.parent
-SERVER_CORE, OTHER_CORE = 0, 1
 SESSIONS = """INSERT INTO sessions (user_id, token_hash, scope, expires_at)
   SELECT g, sha256(convert_to('session-' || g, 'UTF8')), 'device app', now() + interval '1 day' FROM generate_series(1, 1000) g;"""
-EMPTY = "TRUNCATE interactions, event_keys, activities CASCADE"
-PLENTY = {"EVENTS_PER_SECOND": "1000000", "EVENTS_BURST": "1000000", "WAITING_PER_USER": "10000"}
 LOADS = {"32 clients": ["--clients", "32"], "256 clients": ["--clients", "256"], "100/s": ["--clients", "64", "--rate", "100"]}
-PEER = "fastapi, same function"
+SHOWN = ("events/s", "put p50", "put p99", "frame p50", "frame p99", "server us", "postgres us", "load us", "could do")
+FAULTS = ("lost", "doubled", "strayed", "failed")
+Runs = dict[str, dict[str, list[dict[str, float]]]]      # load -> server -> the figures of each round
 
 
-def free_port() -> int:
-    """A port nobody listens on."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
-
-
-def servers(dsn: str, state: str) -> dict[str, tuple[list[str], dict[str, str]]]:
-    """Name -> command (with {port}) and environment."""
-    twistd = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "--nodaemon", "--pidfile=", "interactd", "--listen", "{port}"]
-    ours = {"INTERACTD_DATABASE_URL": dsn, "INTERACTD_STATE_DIRECTORY": f"{state}/var", "INTERACTD_AUTH_TRIGGER_KEYS_FILE": f"{state}/keys",
-            **{f"INTERACTD_LIMITS_{k}": v for k, v in PLENTY.items()}}
-    peer = [sys.executable, "-m", "benchmarks.peers.fastapi_events", "{port}", dsn]
-    return {"interactd": (twistd, ours), PEER: ([*peer, "intake"], {}), "fastapi, simple statement": ([*peer, "simple"], {})}
-
-
-def pin(process: psutil.Process, core: int) -> None:
-    """The process and its children run on that core."""
-    for one in (process, *process.children(recursive=True)):
-        one.cpu_affinity([core])
-
-
-def await_port(port: int, process: subprocess.Popen[bytes]) -> None:
-    """The port is open when this returns."""
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), 0.5).close()
-            return
-        except OSError:
-            if process.poll() is not None:
-                raise SystemExit(f"{process.args!r} ended") from None
-            time.sleep(0.1)
-
-
-def measure(command: list[str], environ: dict[str, str], dsn: str, loads: list[str], seconds: float) -> dict[str, dict[str, Any]]:
-    """Load -> figures of one server."""
-    port = free_port()
-    found: dict[str, dict[str, Any]] = {}
-    process = subprocess.Popen([part.replace("{port}", str(port)) for part in command], cwd=ROOT, stdout=subprocess.DEVNULL,
-                               stderr=subprocess.DEVNULL if not os.environ.get("VERBOSE") else None,
-                               env={**os.environ, "PYTHONPATH": str(ROOT), **environ})
-    try:
-        pin(psutil.Process(process.pid), SERVER_CORE)
-        await_port(port, process)
-        for load in loads:
-            execute(dsn, EMPTY)
-            before = sum(psutil.Process(process.pid).cpu_times()[:2])
-            said = subprocess.run([sys.executable, "-m", "benchmarks.load", str(port), "--seconds", str(seconds), *LOADS[load]], cwd=ROOT,
-                                  capture_output=True, text=True, preexec_fn=lambda: os.sched_setaffinity(0, {OTHER_CORE}))
-            if said.returncode:
-                raise SystemExit(said.stderr)
-            figures = json.loads(said.stdout.strip().splitlines()[-1])
-            figures["cpu us/event"] = (sum(psutil.Process(process.pid).cpu_times()[:2]) - before) / max(1, figures["stored"]) * 1e6
-            found[load] = figures
-    finally:
-        process.terminate()
-        process.wait()
-    return found
-
-
-def execute(dsn: str, sql: str) -> Any:
-    """Rows of a statement, outside a transaction."""
-    connection = psycopg2.connect(dsn)
-    connection.autocommit = True
-    with connection.cursor() as cursor:
-        cursor.execute(sql)
-        rows = cursor.fetchall() if cursor.description else None
-    connection.close()
-    return rows
+def measure(server: Server, one: Compared, load: str, stretch: float) -> dict[str, float]:
+    """The figures of one stretch; processor times are those between the load's two marks."""
+    one.emptied()
+    driver = begun(["benchmarks.load", str(server.port), "--seconds", str(stretch), "--speech", one.speech, *LOADS[load]])
+    trees = {"server us": server.process, "postgres us": postmaster(one.dsn), "load us": psutil.Process(driver.pid)}
+    assert driver.stdout is not None
+    marks: list[dict[str, float]] = []
+    figures: dict[str, float] = {}
+    for line in driver.stdout:
+        if line.strip() == "mark":
+            marks.append({name: seconds(tree) for name, tree in trees.items()})
+        elif line.startswith("{"):
+            figures = json.loads(line)
+    if driver.wait() or len(marks) != 2:
+        raise SystemExit("the load has failed")
+    used = {name: (marks[1][name] - marks[0][name]) / max(1.0, figures["events"]) * 1e6 for name in trees}
+    return {**figures, **used, "could do": 1e6 / max(used["server us"], used["postgres us"] + used["load us"])}
 
 
 def world() -> str:
@@ -118,51 +64,55 @@ def world() -> str:
         ring.give(cursor, range(1, 10_001))
     connection.close()
     execute(dsn, "VACUUM ANALYZE")
-    backend = psycopg2.connect(dsn)
-    postmaster = psutil.Process(backend.info.backend_pid).parent()
-    assert postmaster is not None
-    pin(postmaster, OTHER_CORE)
-    backend.close()
+    pin(postmaster(dsn), OTHER_CORE)
     return dsn
 
 
-def report(results: dict[str, dict[str, list[dict[str, Any]]]]) -> None:
-    """The table."""
-    columns = ("events/s", "put p50", "put p99", "frame p50", "frame p99", "cpu us/event")
-    faults = ("lost", "doubled", "strayed", "failed")
-    print(f"{'load':12} {'server':26}", *(f"{c:>12}" for c in columns), *(f"{f:>8}" for f in faults))
-    for load in LOADS:
-        for name, by_load in results.items():
-            runs = by_load.get(load, [])
-            if runs:
-                middle = [statistics.median(r[c] for r in runs) for c in columns]
-                print(f"{load:12} {name:26}", *(f"{m:12.2f}" for m in middle), *(f"{sum(r[f] for r in runs):8}" for f in faults))
-    for load in LOADS:
-        ours = results["interactd"].get(load)
-        for name in (n for n in results if n != "interactd"):
-            theirs = results[name].get(load)
-            if ours and theirs:
-                events = statistics.median(a["events/s"] / b["events/s"] for a, b in zip(ours, theirs))
-                frame = statistics.median(a["frame p50"] / b["frame p50"] for a, b in zip(ours, theirs))
-                print(f"ratio to {name}, {load}: events/s {events:.2f}, latency PUT to frame {frame:.2f}")
+def report(runs: Runs) -> None:
+    """The tables."""
+    for load, by_server in runs.items():
+        print(f"\n{load:28}", *(f"{column:>11}" for column in SHOWN), *(f"{fault:>8}" for fault in FAULTS))
+        for name, figures in by_server.items():
+            middle = [statistics.median(f[column] for f in figures) for column in SHOWN]
+            print(f"{name:28}", *(f"{m:11.2f}" if m < 100 else f"{m:11.0f}" for m in middle),
+                  *(f"{sum(f[fault] for f in figures):8.0f}" for fault in FAULTS))
+    print("\ninteractd beside the others, round by round: median (lowest to highest)")
+    for load, by_server in runs.items():
+        for name in list(by_server)[1:]:
+            pairs = list(zip(by_server[OURS], by_server[name]))
+            ratios = {column: sorted(a[column] / b[column] for a, b in pairs) for column in ("events/s", "could do", "frame p50")}
+            said = (f"{column} {statistics.median(r):.2f} ({r[0]:.2f} to {r[-1]:.2f})" for column, r in ratios.items())
+            print(f"{load:12} {name:28}", "   ".join(said))
+
+
+def driven(servers: dict[str, Compared], rounds: int, stretch: float, loads: list[str]) -> Runs:
+    """All servers at once, each driven in its turn."""
+    runs: Runs = {load: {name: [] for name in servers} for load in loads}
+    with ExitStack() as running:
+        up = {name: running.enter_context(Server(one.command)) for name, one in servers.items()}
+        pin(postmaster(next(iter(servers.values())).dsn), OTHER_CORE)
+        for turn in range(rounds):
+            order = list(servers)[::-1] if turn % 2 else list(servers)
+            for load in loads:
+                for name in order:
+                    figures = measure(up[name], servers[name], load, stretch)
+                    runs[load][name].append(figures)
+                    print(f"round {turn + 1} of {rounds}: {load}, {name}: {figures['events/s']:.0f}/s", file=sys.stderr)
+    return runs
 
 
 def main() -> None:
-    """Runs the rounds and prints the table."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--rounds", type=int, default=3)
-    options.add_argument("--seconds", type=float, default=5)
+    """Runs the rounds and prints the tables."""
+    options: Any = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--seconds", type=float, default=4)
     options.add_argument("--loads", nargs="*", default=list(LOADS), choices=list(LOADS))
+    options.add_argument("--peers", type=Path, help="a folder with schema.sql and push/e2e_*: more peers, with the simple statement")
     o = options.parse_args()
     dsn = world()
-    results: dict[str, dict[str, list[dict[str, Any]]]] = {}
     with tempfile.TemporaryDirectory() as state:
         ring.write(Path(state) / "keys")
-        for _ in range(o.rounds):
-            for name, (command, environ) in servers(dsn, state).items():
-                for load, figures in measure(command, environ, dsn, o.loads, o.seconds).items():
-                    results.setdefault(name, {}).setdefault(load, []).append(figures)
-    report(results)
+        report(driven(compared(dsn, state, o.peers and o.peers.resolve()), o.rounds, o.seconds, o.loads))
 
 
 if __name__ == "__main__":

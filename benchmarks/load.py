@@ -1,10 +1,12 @@
 """The load: PUTs events, holds the owners' sockets, checks that each event comes back as exactly one frame to its owner.
 
-    python benchmarks/load.py PORT --clients 256 --seconds 5          closed loop: each client sends when it was answered
-    python benchmarks/load.py PORT --clients 32 --rate 100            open loop: latency from PUT to frame at a fixed rate
+    python -m benchmarks.load PORT --clients 256 --seconds 5          closed loop: each client sends when it was answered
+    python -m benchmarks.load PORT --clients 32 --rate 100            open loop: latency from PUT to frame at a fixed rate
 
-It speaks the API of interactd, so any server that answers `PUT /v2/interactions` and pushes to `/v2/socket` will do.
-Prints one JSON line: events/s, milliseconds from PUT to answer and to frame, and how many were lost, doubled or strayed.
+It speaks the API of interactd, so any server that answers `PUT /v2/interactions` and pushes to `/v2/socket` will do; `--speech bench`
+is for servers that answer and push the bare interaction, to `/ws?user=N`.
+Prints `mark` where the measured time begins and where it ends, then one JSON line: events, events/s, milliseconds from PUT to answer
+and to frame, and how many were lost, doubled or strayed.
 """
 from __future__ import annotations
 
@@ -18,6 +20,8 @@ import struct
 import time
 from collections import deque
 from typing import Any, Callable
+
+from attrs import frozen
 
 from benchmarks.ring import trigger_token
 
@@ -42,12 +46,15 @@ class Client(asyncio.Protocol):
         head, end, rest = self.buffer.partition(b"\r\n\r\n")
         if not end:
             return
-        lower = head.lower()
-        at = lower.index(b"content-length:")
-        length = int(lower[at + 15:].partition(b"\r\n")[0])
-        if len(rest) >= length:
-            self.buffer = rest[length:]
-            self.answered(self, int(head[9:12]), rest[:length])
+        _, known, said = head.lower().partition(b"content-length:")
+        if known:
+            length = int(said.partition(b"\r\n")[0])
+            if len(rest) >= length:
+                self.buffer = rest[length:]
+                self.answered(self, int(head[9:12]), rest[:length])
+        elif rest.endswith(b"0\r\n\r\n"):        # in chunks: one, as answers are short
+            self.buffer = b""
+            self.answered(self, int(head[9:12]), rest.partition(b"\r\n")[2].partition(b"\r\n")[0])
 
 
 class Socket(asyncio.Protocol):
@@ -96,11 +103,27 @@ class Socket(asyncio.Protocol):
         return True
 
 
+@frozen
+class Speech:
+    """How a server is spoken to: paths and texts with `user`, `contact`, `stamp` to fill in."""
+
+    socket: str
+    token: Callable[[int], str]
+    data: str
+    ident: str          # of the interaction, in a frame
+
+
+SPEECHES = {
+    "interactd": Speech("/v2/socket?deviceId=desk-{user}&authToken=session-{user}", trigger_token, "+49 555 {contact:06}", "interactionId"),
+    "bench": Speech("/ws?user={user}", "tok-{:06}".format, "555-{contact:06}", "id"),
+}
+
+
 class Load:
     """One run."""
 
-    def __init__(self, port: int, users: int) -> None:
-        self.port, self.users = port, users
+    def __init__(self, port: int, users: int, speech: Speech) -> None:
+        self.port, self.users, self.speech = port, users, speech
         self.number = itertools.count()
         self.stamp = int(time.time() * 1000)
         self.put_at: dict[int, tuple[int, float]] = {}      # interaction -> user, when its PUT left
@@ -116,7 +139,7 @@ class Load:
         """All connections and sockets."""
         loop = asyncio.get_running_loop()
         for user in range(1, self.users + 1):
-            path = f"/v2/socket?deviceId=desk-{user}&authToken=session-{user}"
+            path = self.speech.socket.format(user=user)
             _, socket = await loop.create_connection(lambda: Socket(path, user, self.framed), "127.0.0.1", self.port)
             await socket.open
         for _ in range(clients):
@@ -130,17 +153,19 @@ class Load:
         contact = (user - 1 or 10000) + 10000 * (number // self.users % 9)
         now = max(int(time.time() * 1000), self.stamp)
         self.stamp = now if number % self.users else now + 1      # no user has two events at the same millisecond
-        body = b'{"type":"call-incoming","data":"+49 555 %06d","receiverId":"line 1","time":%d}' % (contact, self.stamp)
+        data = self.speech.data.format(contact=contact)
+        body = f'{{"type":"call-incoming","data":"{data}","receiverId":"line 1","time":{self.stamp}}}'.encode()
         self.owner[client] = user
         client.send(b"PUT /v2/interactions HTTP/1.1\r\nHost: localhost\r\ntriggerToken: %b\r\nContent-Type: application/json\r\n"
-                    b"Content-Length: %d\r\n\r\n%b" % (trigger_token(user).encode(), len(body), body))
+                    b"Content-Length: %d\r\n\r\n%b" % (self.speech.token(user).encode(), len(body), body))
 
     def answered(self, client: Client, status: int, body: bytes) -> None:
         """The PUT is answered: its latency counts, and the client is free."""
         self.puts.append(time.perf_counter() - client.sent)
         if status == 201:
             self.counts["stored"] += 1
-            ident = json.loads(body)["entity"]["id"]
+            said = json.loads(body)
+            ident = said.get("entity", said)["id"]
             self._pair(ident, self.owner[client], client.sent, self.frame_at.pop(ident, None))
         else:
             self.counts["failed"] += 1
@@ -160,7 +185,7 @@ class Load:
     def framed(self, user: int, payload: bytes) -> None:
         """A frame has come: it belongs to one PUT of the same user."""
         now = time.perf_counter()
-        ident = json.loads(payload).get("interactionId")
+        ident = json.loads(payload).get(self.speech.ident)
         if ident is None:
             return
         put = self.put_at.pop(ident, None)
@@ -181,11 +206,13 @@ class Load:
             for _ in range(clients):
                 self.fire()
         await asyncio.sleep(warm)
+        print("mark", flush=True)
         self.puts.clear()
         self.frames.clear()
         started = time.perf_counter()
         await asyncio.sleep(seconds)
         elapsed = time.perf_counter() - started
+        print("mark", flush=True)
         puts, frames = sorted(self.puts), sorted(self.frames)
         self.looping = False
         if driver:
@@ -194,7 +221,8 @@ class Load:
             if not self.put_at and len(self.free) == clients:
                 break
             await asyncio.sleep(0.05)
-        return {"events/s": len(puts) / elapsed, "put p50": _at(puts, .5), "put p99": _at(puts, .99), "frame p50": _at(frames, .5),
+        return {"events": len(puts), "events/s": len(puts) / elapsed,
+                "put p50": _at(puts, .5), "put p99": _at(puts, .99), "frame p50": _at(frames, .5),
                 "frame p99": _at(frames, .99), "lost": len(self.put_at), **self.counts}
 
     async def _paced(self, rate: float) -> None:
@@ -216,10 +244,11 @@ def main() -> None:
     options.add_argument("--users", type=int, default=256)
     options.add_argument("--clients", type=int, default=256)
     options.add_argument("--seconds", type=float, default=5)
-    options.add_argument("--warm", type=float, default=2)
+    options.add_argument("--warm", type=float, default=1)
+    options.add_argument("--speech", default="interactd", choices=list(SPEECHES))
     options.add_argument("--rate", type=float, default=0)
     o = options.parse_args()
-    print(json.dumps(asyncio.run(Load(o.port, o.users).run(o.clients, o.seconds, o.rate, o.warm))))
+    print(json.dumps(asyncio.run(Load(o.port, o.users, SPEECHES[o.speech]).run(o.clients, o.seconds, o.rate, o.warm))))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """Counters and timings, by call name; read by Prometheus."""
 from __future__ import annotations
 
+from functools import cache
+
 from prometheus_client import Counter, Gauge, Histogram
 
 ANSWERS = Counter("interactd_answers_total", "Answers by call and HTTP status.", ("call", "status"))
@@ -31,5 +33,11 @@ MAILS = Counter("interactd_mails_total", "Mails by what became of them: sent, re
 
 def answered(call: str, status: int, seconds: float) -> None:
     """A call was answered."""
-    ANSWERS.labels(call, str(status)).inc()
-    SECONDS.labels(call).observe(seconds)
+    answers, timings = _of(call, status)
+    answers.inc()
+    timings.observe(seconds)
+
+
+@cache
+def _of(call: str, status: int) -> tuple[Counter, Histogram]:
+    return ANSWERS.labels(call, str(status)), SECONDS.labels(call)

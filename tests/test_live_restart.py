@@ -49,7 +49,7 @@ class Stopping(ApiCase):
     async def test_not_for_ever(self) -> None:
         """A request that does not end holds up nobody."""
         work, clock = Work(), Clock()
-        with work.one():
+        with work:
             done: Deferred[bool] = Deferred.fromCoroutine(work.done(clock, 10))
             clock.advance(9.9)
             self.assertFalse(done.called)

@@ -16,7 +16,7 @@ def client_address(wire: WireRequest, trusted: Iterable[Any]) -> str:
     """The peer's address, or behind trusted proxies the last X-Forwarded-For entry that is no such proxy."""
     peer = str(getattr(wire.getClientAddress(), "host", "") or "local")
     networks = tuple(trusted)
-    if not _inside(peer, networks):
+    if not networks or not _inside(peer, networks):
         return peer
     forwarded = b",".join(wire.requestHeaders.getRawHeaders(b"x-forwarded-for", [])).decode("latin-1")
     for hop in reversed([part.strip() for part in forwarded.split(",") if part.strip()]):

@@ -93,7 +93,7 @@ class Api:
 
     async def _serve(self, route: pipeline.Route, wire: WireRequest, ids: tuple[str, ...]) -> Any:
         asked = Asked(secrets.token_hex(8), client_address(wire, self.app.config.http.trusted_proxies), {}, wire)
-        with self.work.one():
+        with self.work:
             answer = await self._answer(route, wire, asked, ids)
             if isinstance(answer, Upgrade):
                 self.access.line(wire, route.path, asked, answer.status)

@@ -1,9 +1,6 @@
 """The requests in work, so that a daemon that stops answers them first."""
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
@@ -16,16 +13,15 @@ class Work:
         self._count = 0
         self._idle: Deferred[None] | None = None
 
-    @contextmanager
-    def one(self) -> Iterator[None]:
-        """One request."""
+    def __enter__(self) -> None:
+        """A request begins."""
         self._count += 1
-        try:
-            yield
-        finally:
-            self._count -= 1
-            if not self._count:
-                self._nothing_left()
+
+    def __exit__(self, *_: object) -> None:
+        """It is answered, or given up."""
+        self._count -= 1
+        if not self._count:
+            self._nothing_left()
 
     async def done(self, clock: IReactorTime, patience: float) -> bool:
         """Returns when no request is in work any more; False if some still are after `patience` seconds."""
