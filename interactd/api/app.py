@@ -62,6 +62,7 @@ class Api:
         self.access = AccessLog(app.config.log.access_sample)
         self.work = Work()
         self.klein = klein.Klein()
+        self.klein._url_map.merge_slashes = False       # one slash at the end is ignored, no more
         self.routes: dict[str, pipeline.Route] = {}
         for call in calls:
             self.routes.setdefault(call.path, pipeline.Route(call.path)).calls.append(call)
@@ -85,8 +86,6 @@ class Api:
             return shield(self._serve(route, request, tuple(ids[name] for name in names)))
         serve.__name__ = "serve_" + route.path
         self.klein.route(pattern, strict_slashes=False, endpoint=route.path)(serve)
-        if route.path != "/":
-            self.klein.route(pattern + "/", strict_slashes=False, endpoint=route.path + "/")(serve)
 
     def _unknown(self, request: WireRequest, **_: str) -> Deferred[Any]:
         return shield(self._serve(pipeline.Route(""), request, ()))

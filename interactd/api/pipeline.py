@@ -127,6 +127,8 @@ async def identify(c: Context, headers: Mapping[str, str], sent: dict[str, str])
     wanted = c.call.may.token
     if wanted is Token.NONE:
         return
+    if wanted is Token.EITHER and auth and event:
+        raise Invalid("two different tokens in one request")
     c.token = event if wanted is Token.TRIGGER or (wanted is Token.EITHER and event and not auth) else auth
     if not c.token and c.call.subprotocol and c.call.subprotocol in offered(headers):
         return

@@ -17,7 +17,13 @@ from interactd.entities import users
 from interactd.errors import Invalid, TooMany, Unauthenticated
 
 SECRET = {"type": "string", "maxLength": 256, "writeOnly": True}
+SAID = {**SECRET, "maxLength": 4096}
 NEW_PASSWORD = Statement("account_new_password", "UPDATE users SET password_hash = :hash, must_change = false WHERE id = :id")
+
+
+def said_password(value: Any) -> str:
+    """A password as somebody says it: only new ones are measured, so one that nobody can have is wrong, not too long."""
+    return string(value, 4096)
 
 
 @frozen
@@ -25,7 +31,7 @@ class Credentials:
     """What a login takes."""
 
     username: str = text("username", 255, required=True)
-    password: str = field(users.password, SECRET, "password", required=True)
+    password: str = field(said_password, SAID, "password", required=True)
     scope: str = choice("scope", "csr", "device app", "trigger app", "web portal", required=True)
 
 
@@ -40,7 +46,7 @@ class Goodbye:
 class PasswordChange:
     """What changing one's password takes."""
 
-    old_password: str = field(users.password, SECRET, "old_password", required=True)
+    old_password: str = field(said_password, SAID, "old_password", required=True)
     new_password: str = field(users.password, SECRET, "new_password", required=True)
 
 
