@@ -224,6 +224,11 @@ class Hints(LiveCase):
             await client.settled()
             self.assertEqual(list(client.messages), [{"message": HINT, "lastSyncTime": 1360190188000}] if hinted else [])
 
+    async def test_a_restored_server(self) -> None:
+        """What the device has is of another epoch, whatever the numbers say."""
+        self.sql("UPDATE devices SET synced_seq = 5, synced_at = 7, synced_epoch = 'before' WHERE id = %s", self.phone)
+        self.assertEqual(await (await self.listen()).next(), {"message": HINT, "lastSyncTime": 7})
+
     async def test_a_deletion_is_a_change(self) -> None:
         """Of something the device knows."""
         self.sql("INSERT INTO tombstones (user_id, entity_type, entity_id, seq) VALUES (%s, 'note', 7, 1)", self.me.id)

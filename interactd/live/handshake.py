@@ -44,6 +44,7 @@ SELECT f.id, f.active, e.generation, CASE WHEN
     OR EXISTS (SELECT FROM tasks x WHERE x.assigned_to_id = :owner AND x.assigned_seq > f.synced_seq)
     OR EXISTS (SELECT FROM task_lists x WHERE x.user_id = :owner AND x.seq > f.synced_seq)
     OR EXISTS (SELECT FROM deals x WHERE x.user_id = :owner AND x.seq > f.synced_seq)
+    OR f.synced_epoch <> c.epoch
   THEN f.synced_at END,
   (SELECT min(v.seq) FROM deliveries v WHERE v.user_id = :owner AND v.device_id = f.id AND v.sent_at IS NULL AND v.failed_at IS NULL
     AND v.stored_at > now() - interval '1 day'), c.seq, c.epoch
