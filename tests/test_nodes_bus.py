@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import evolve
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import SkipTest, TestCase
 
@@ -203,6 +203,14 @@ class PostgresTests(Everywhere, BusCase):
         await one.ear.until(lambda: one.ear.breaks() == 2)
         one.hub.publish(notice(1))
         await other.ear.until(lambda: 1 in other.ear.told())
+
+    async def test_stopped_at_once(self) -> None:
+        """Who stops in the midst of connecting leaves nothing behind."""
+        for _ in range(5):
+            connecting = Deferred.fromCoroutine(self.carrier().connect(lambda text: None))
+            await deferLater(reactor, 0, lambda: None)
+            connecting.cancel()
+            await self.assertFailure(connecting, CancelledError)
 
     async def test_nonsense(self) -> None:
         """What somebody else writes to the channel is left alone, and what follows is heard."""

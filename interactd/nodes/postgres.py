@@ -5,8 +5,9 @@ from collections import deque
 from typing import Any
 
 import psycopg2
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 
+from interactd.db import shield
 from interactd.lane import Lane, Lost
 from interactd.nodes.link import Broken, Hear, Link
 
@@ -76,7 +77,10 @@ class Postgres:
         """A connection that listens, or Broken."""
         listening = _Listening(self._reactor)
         try:
-            await listening.open(self._dsn, heard)
+            await shield(listening.open(self._dsn, heard))          # psycopg2 can not be stopped in the midst of it
         except (psycopg2.Error, Lost) as error:
             raise Broken(type(error).__name__) from None
+        except CancelledError:
+            listening.close()
+            raise
         return listening
