@@ -1,12 +1,12 @@
 """Bodies and queries made from a call's own declaration: right ones, and each with one thing wrong."""
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from interactd.api.call import Call, Param
-from interactd.api.fields import fields_of
+from interactd.api.fields import Field, fields_of
 
 Ids = Mapping[str, int]
 
@@ -48,10 +48,10 @@ def _value(key: str, schema: Any, ids: Ids) -> Any:
     return {"string": "x@example.org" if schema.get("format") == "email" else "xx", "boolean": True, "array": []}[schema["type"]]
 
 
-def query(call: Call, **more: str) -> str:
-    """A query that the call takes, `?` included; `more` stands in it, too."""
+def query(call: Call, without: str = "", **more: str) -> str:
+    """A query that the call takes, `?` included; `more` stands in it, too, and what `without` names does not."""
     said = {p.name: _said(p) for p in call.query if p.required}
-    pairs = {**({"cmd": call.cmd} if call.cmd else {}), **said, **more}
+    pairs = {name: text for name, text in {**({"cmd": call.cmd} if call.cmd else {}), **said, **more}.items() if name != without}
     return "?" + urlencode(pairs, quote_via=quote) if pairs else ""
 
 
@@ -64,14 +64,59 @@ def path(call: Call, ident: int = 1) -> str:
     return "/".join(str(ident) if part.startswith(":") else part for part in call.path.split("/"))
 
 
-def wrong_types(call: Call, ids: Ids = {}) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each attribute that the call reads, with a body in which its type alone is wrong."""
-    right = body(call, ids)
-    if call.body is None or not isinstance(right, dict):
+def read_row(call: Call) -> type | None:
+    """The row class that describes the body, or one of the forms that it may have."""
+    forms = [call.body, *(call.body_schema or {}).get("anyOf", ())]
+    return next((form for form in forms if isinstance(form, type)), None)
+
+
+def _changed(call: Call, ids: Ids, change: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The changes of a right body, each with the attribute that it is about."""
+    right, kind = body(call, ids), read_row(call)
+    if kind is None or not (right is None or isinstance(right, dict)):
         return
-    for f in fields_of(call.body):
-        if f.taken(call.create):
-            yield f.key, {**right, f.key: 17 if f.schema.get("type") == "string" else "no such value"}
+    for key, said in change([f for f in fields_of(kind) if f.taken(call.create)]):
+        yield key, {name: inner for name, inner in {**(right or {}), key.partition("[")[0].partition(".")[0]: said}.items() if inner is not ...}
+
+
+def wrong_types(call: Call, ids: Ids = {}) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each attribute that the call reads, those of items and parts too, with a body in which its type alone is wrong."""
+    return _changed(call, ids, lambda fields: _wrong(fields, nested=call.body is None or call.read is None))
+
+
+def _wrong(fields: Iterable[Field], nested: bool = True) -> Iterator[tuple[str, Any]]:
+    for f in fields:
+        yield f.key, 17 if f.schema.get("type") == "string" else "no such value"
+        if f.row is None or not nested:
+            continue
+        for key, said in _wrong(inner for inner in fields_of(f.row) if inner.taken(f.schema["type"] == "array")):
+            outer = key.partition("[")[0].partition(".")[0]
+            if f.schema["type"] == "array":
+                yield f"{f.key}[0].{key}", [{**row(f.row, True), outer: said}]
+            else:
+                yield f"{f.key}.{key}", {outer: said}
+
+
+def missing(call: Call, ids: Ids = {}) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each attribute that must be there, with a body that lacks it alone."""
+    return _changed(call, ids, lambda fields: ((f.key, ...) for f in fields if (f.required if call.create else f.update_only)))
+
+
+def empty(call: Call, ids: Ids = {}) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each text that must not be empty, with a body in which it is."""
+    return _changed(call, ids, lambda fields: (
+        (f.key, "") for f in fields if f.required and f.schema.get("type") == "string" and "enum" not in f.schema))
+
+
+def too_large(call: Call, ids: Ids = {}) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each text and number that has a limit, with a body in which it is beyond it."""
+    return _changed(call, ids, lambda fields: ((f.key, _beyond(f.schema)) for f in fields if {"maxLength", "maximum", "maxItems"} & f.schema.keys()))
+
+
+def _beyond(schema: Mapping[str, Any]) -> Any:
+    if "maxItems" in schema:
+        return [_beyond({"maxLength": 1}) if schema["items"]["type"] == "string" else 1] * (schema["maxItems"] + 1)
+    return schema["maximum"] + 1 if "maximum" in schema else "x" * (schema["maxLength"] + 1)
 
 
 def wrong_params(call: Call) -> Iterator[tuple[str, str]]:

@@ -13,10 +13,12 @@ from typing import Any
 import psycopg2
 from attrs import frozen
 
+from interactd.api import answers
 from interactd.api.call import Call, Token
 from interactd.api.openapi import body_schema
 from interactd.api.schemas import REFER, Schemas
 from interactd.calls import CALLS
+from interactd.errors import KINDS
 from tests import samples
 from tests.api_case import ApiCase, Reply
 from tests.owning import MAKERS, OF_COMPANY, Owner
@@ -232,6 +234,7 @@ class Tenancy(ApiCase):
             reply = await self.request(one, ident, self.who(one.call))
             about = f"{named(one.call)} {one.where}: {one.kind} of {owner.mark}"
             self.judge(reply, owner, about, before)
+            self.exact(one, reply, about)
             tried.add(named(one.call))
         self.settle()
         self.assertGreater(len(tried), 60)
@@ -301,6 +304,14 @@ class Tenancy(ApiCase):
         self.unseen(reply, about)
         after = self.state()
         self.faults += [f"{about}: {table} has changed" for table in before.keys() | after.keys() if before.get(table) != after.get(table)]
+
+    def exact(self, one: Try, reply: Reply, about: str) -> None:
+        """Notes a fault unless the code is the call's own, says what is not there, or that it is another company's, and is described."""
+        code = reply.json["error"] if isinstance(reply.json, dict) and "error" in reply.json else 0
+        detail, exception = code % 10000, code // 10**10
+        right = detail == (3003 if one.place else 1001) if exception in KINDS.values() else (exception, detail) == (9402, 4003)
+        if not right or code not in {fault.code(one.call.action, one.call.realm) for fault in answers.errors(one.call)}:
+            self.faults.append(f"{about}: the code is {code}")
 
     def unseen(self, reply: Reply, about: str) -> None:
         """Notes a fault when a mark of somebody else's is in the answer."""

@@ -17,6 +17,11 @@ MOST_UNKNOWN = 20
 _JSON_TYPES = ("application/json", "text/plain", "application/x-www-form-urlencoded", "")
 
 
+@frozen
+class Nothing:
+    """A body without attributes: `{}`, null or none."""
+
+
 @define
 class Faults:
     """What is wrong so far, in three ranks: unknown keys, missing, the rest; the first one found gives the code."""

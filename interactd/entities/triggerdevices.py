@@ -8,6 +8,7 @@ import orjson
 from attrs import frozen
 
 from interactd.api.answer import Answer, created, updated, value
+from interactd.api.body import Nothing
 from interactd.api.call import PAGING, TRIGGER_APP, USER, Param
 from interactd.api.context import Context, taking
 from interactd.api.entity import Entity
@@ -95,5 +96,5 @@ CALLS = (*ENTITY.calls("put", run=_create, refuses=(KNOWN,)),
          *ENTITY.calls("list", run=_read, query=(DEVICE_ID, *PAGING), wrapped="plain", answer={"anyOf": [LIST, PAGE, TOKEN]},
                        refuses=(NotFound("device"),)),
          *ENTITY.calls("delete", may=USER),
-         ENTITY.call("POST", "/v2/triggerDevices/:id", "renew", run=_renew, may=USER, cmd="renew", wrapped="entity",
+         ENTITY.call("POST", "/v2/triggerDevices/:id", "renew", run=_renew, may=USER, cmd="renew", body=Nothing, wrapped="entity",
                      summary="Renew a trigger device's token"))

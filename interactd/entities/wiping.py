@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from interactd.api.answer import Answer, done
+from interactd.api.body import Nothing
 from interactd.api.call import CUSTOMER_ADMIN, Transact, call
 from interactd.api.context import Context
 from interactd.auth.ending import end_sessions
@@ -42,7 +43,7 @@ async def wipe(c: Context, user_id: int) -> None:
 
 
 @call("POST", "/v2/admin/users/:id", may=CUSTOMER_ADMIN, realm=703, action=22, cmd="wipeAccount", kind="user", name="user.wipe",
-      wrapped="done", transact=Transact.WRITE)
+      body=Nothing, wrapped="done", transact=Transact.WRITE)
 async def wipe_account(c: Context, ident: int) -> Answer:
     """Wipe a user's account: all data goes, the account stays."""
     from interactd.entities.users import ENTITY, guarded

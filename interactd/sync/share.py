@@ -3,9 +3,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from attrs import frozen
-
 from interactd.api.answer import Answer, updated
+from interactd.api.body import Nothing
 from interactd.api.call import USER, Param, Transact, call, id_list
 from interactd.api.context import Context
 from interactd.db import Statement, Step
@@ -95,11 +94,6 @@ FROM (SELECT t.user_id, t.id, {ENTITY.shown} AS entity FROM contacts t JOIN {_CO
 
 
 REFUSES = (NotFound("group"), Refused("the groups have no active members"), Refused("the groups have too many members", detail=2004))
-
-
-@frozen
-class Nothing:
-    """A body without attributes: `{}`, null or none."""
 
 
 @call("POST", "/v2/contacts/:id", cmd="share", may=USER, realm=100, action=16, kind="contact", name="contact.share", query=(GROUPS,), body=Nothing,
