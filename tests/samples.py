@@ -7,30 +7,29 @@ from urllib.parse import quote, urlencode
 
 from interactd.api.call import Call, Param
 from interactd.api.fields import Field, fields_of
+from interactd.entities.pictures import DOT
 
 Ids = Mapping[str, int]
 
 
+#: what rows demand beyond their required attributes, by the name of the call
+DEMANDED: Mapping[str, Mapping[str, Any]] = {
+    "contact.put": {"contactType": "person", "firstName": "Ada", "lastName": "Lovelace"},
+    "contact.merge": {"contact": {"contactType": "person", "firstName": "Ada"}},
+    "picture.put": {"base64": DOT},
+}
+
+
 def body(call: Call, ids: Ids = {}) -> Any:
-    """A body that the call takes: its example, else what it demands; references name what `ids` has of a kind."""
-    if call.example is not None:
-        return _told(call.example, ids)
+    """A body that the call takes, with what it demands; references name what `ids` has of a kind."""
     if call.body_schema is not None:
         return _value("", call.body_schema, ids)
-    return None if call.body is None else row(call.body, call.create, ids)
+    return None if call.body is None else {**row(call.body, call.create, ids), **DEMANDED.get(call.name, {})}
 
 
 def row(kind: type, create: bool, ids: Ids = {}) -> dict[str, Any]:
     """What a row class demands on create or update."""
     return {f.key: _value(f.key, f.schema, ids) for f in fields_of(kind) if f.read and (f.required if create else f.update_only)}
-
-
-def _told(example: Any, ids: Ids) -> Any:
-    if isinstance(example, dict):
-        mine = ids.get("contact", 1)
-        named = {"contactId": mine, "relatedTo": {"id": mine, "type": "contact"}}
-        return {key: named[key] if key in named else _told(inner, ids) for key, inner in example.items()}
-    return example
 
 
 def _value(key: str, schema: Any, ids: Ids) -> Any:

@@ -38,7 +38,7 @@ class Shapes:
             yield f"{where} is {value!r:.80} instead of an object"
             return
         known = {key.lstrip("+?"): inner for key, inner in shape.items()}
-        yield from (f"{where}.{key} is nowhere in the document" for key in value if key not in known)
+        yield from (f"{where}.{key} is not in the document (an addition is written +key)" for key in value if key not in known)
         for key, inner in known.items():
             if key in value:
                 yield from self._faults(inner, value[key], f"{where}.{key}")

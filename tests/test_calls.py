@@ -115,7 +115,8 @@ class EveryCall(CallsCase):
     async def test_unknown_key(self) -> None:
         """A body with an attribute that nobody knows: 400, 2005."""
         for call in CALLS:
-            right = samples.body(call) or {}
+            right = samples.body(call)
+            right = {} if right is None else right
             if (call.body or call.read) and isinstance(right, dict):
                 self.expect(call, await self.make(call, self.who(call), body={**right, "noSuchKey": 1}), 400, 9201, 2005)
         self.settle(15)

@@ -39,7 +39,7 @@ unexpected-methods = []
 class Described(ApiCase):
     """An administrator with a trigger device and a few rows of each kind; the operations are shared out among the tests."""
 
-    timeout = 240
+    timeout = 600
     skip = None if find_spec("schemathesis") else "schemathesis is not installed (it is in the extra `test`)"
     settings = {
         "INTERACTD_LIMITS_EVENTS_BURST": "1000000", "INTERACTD_AUTH_LOGIN_ATTEMPTS": "1000000", "INTERACTD_LIMITS_SESSIONS": "100000",

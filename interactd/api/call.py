@@ -109,8 +109,8 @@ def flag(name: str) -> Param:
 
 ID_LIST = {"type": "string", "pattern": r"^[1-9]\d{0,17}(,[1-9]\d{0,17})*$"}
 IDS = Param("ids", id_list, ID_LIST, required=True, example="1,3,45")
-OFFSET = Param("offset", number(0, 2**31 - 1), {"type": "integer", "minimum": 0, "maximum": 2**31 - 1})
-LIMIT = Param("limit", number(1, 2**31 - 1), {"type": "integer", "minimum": 1, "maximum": 2**31 - 1})
+OFFSET = Param("offset", number(0, 2**31 - 1), {"type": "integer", "minimum": 0, "maximum": 2**31 - 1}, example=5)
+LIMIT = Param("limit", number(1, 2**31 - 1), {"type": "integer", "minimum": 1, "maximum": 2**31 - 1}, example=25)
 PAGING = (OFFSET, LIMIT)
 
 

@@ -30,7 +30,8 @@ SCHEMES: dict[str, Schema] = {
 }
 KNOWN: Schema = {"name": "If-None-Match", "in": "header", "description": "ETags of what the client has already.", "schema": {"type": "string"}}
 CALLBACK: Schema = {"name": "callback", "in": "query", "description": "JSONP: the function that the script calls.",
-                    "schema": {"type": "string", "maxLength": 128, "pattern": r"^[A-Za-z_$][\w$]*(\.[A-Za-z_$][\w$]*)*$"}}
+                    "schema": {"type": "string", "maxLength": 128, "pattern": r"^[A-Za-z_$][\w$]*(\.[A-Za-z_$][\w$]*)*$"},
+                    "example": "jsonpcallback"}
 
 
 @lru_cache(maxsize=4)
@@ -73,7 +74,7 @@ def _operation(group: tuple[Call, ...], schemas: Schemas) -> Schema:
 
 def _ids(call: Call) -> list[Schema]:
     schema = {"type": "integer", "format": "int64", "minimum": 1, "maximum": 10 ** 18 - 1}
-    return [{"name": name, "in": "path", "required": True, "schema": schema} for name in re.findall(r":(\w+)", call.path)]
+    return [{"name": name, "in": "path", "required": True, "schema": schema, "example": 47} for name in re.findall(r":(\w+)", call.path)]
 
 
 def _commands(group: tuple[Call, ...]) -> list[Schema]:

@@ -56,6 +56,7 @@ LOGIN_ANSWER: dict[str, Any] = {"type": "object", "required": ["user", "token"],
 
 
 @call("POST", "/v2/login", may=PUBLIC, realm=40, action=20, body=Credentials, create=True, answer=LOGIN_ANSWER,
+      example={"username": "test@interact.io", "password": "iwonttellyou", "scope": "device app"},
       refuses=(Unauthenticated("credentials wrong, or the account is inactive", detail=5003), TooMany("too many failed logins, or sessions")))
 async def login(c: Context) -> Answer:
     """Log in."""
@@ -65,6 +66,7 @@ async def login(c: Context) -> Answer:
 
 
 @call("POST", "/v2/logout", may=PUBLIC, realm=40, action=21, body=Goodbye, create=True, wrapped="done",
+      example={"authToken": "gfUH43trfdkjg34"},
       refuses=(Invalid("the token is unknown or expired", detail=5002),))
 async def logout(c: Context) -> Answer:
     """Log out: the token is good no more, and its sockets close."""
@@ -79,6 +81,7 @@ async def _proven(c: Context) -> None:
 
 
 @call("POST", "/v2/myAccount", may=PASSWORD_DUE, realm=750, action=11, cmd="changePwd", body=PasswordChange, create=True, wrapped="done",
+      example={"oldPassword": "bad", "newPassword": "$aFeP4Ssw0rD!"},
       transact=Transact.WRITE, prepare=_proven, refuses=(Invalid("oldPassword is wrong", detail=5003), TooMany("too many wrong passwords")))
 async def change_password(c: Context) -> Answer:
     """Change one's password; every other session ends."""

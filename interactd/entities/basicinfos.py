@@ -133,4 +133,6 @@ async def tags(c: Context) -> Answer:
     return await TAGS.answer(c, owner=c.owner)
 
 
-CALLS = (*ENTITY.calls("put", run=_create), *ENTITY.calls("post", run=_change, refuses=(Conflict("the value is kept already"),)), tags)
+CALLS = (*ENTITY.calls("put", run=_create, example={"type": "phone", "value": "+491774528462", "excluded": True}),
+         *ENTITY.calls("post", run=_change, example={"value": "+493029352225", "subtype": "work", "excluded": True},
+                       refuses=(Conflict("the value is kept already"),)), tags)

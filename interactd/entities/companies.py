@@ -102,7 +102,8 @@ async def _delete_ids(c: Context) -> Answer:
 
 ENTITY = Entity(Company, table="companies", kind="company", activity="company", path="/v2/admin/companies", realm=701, may=INTERACT_ADMIN,
                 owned=False, visible="(:company::bigint IS NULL OR t.id = :company)", scope=reach, check=_check, after=_after)
-PUT = ENTITY.calls("put")
+PUT = ENTITY.calls("put", example={"name": "xailabs GmbH"})
 CALLS = (*PUT, *(evolve(put, path="/v2/companies", documented=False) for put in PUT),
-         *ENTITY.calls("list"), *ENTITY.calls("get", "post", may=CUSTOMER_ADMIN),
+         *ENTITY.calls("list"), *ENTITY.calls("get", may=CUSTOMER_ADMIN),
+         *ENTITY.calls("post", may=CUSTOMER_ADMIN, example={"region": "DE", "areaCode": "30"}),
          *ENTITY.calls("delete_ids", run=_delete_ids, refuses=(Conflict("the company still has users"),)))

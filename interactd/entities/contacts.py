@@ -195,18 +195,19 @@ async def _delete_ids(c: Context) -> Answer:
     return await remove(c, c.query["ids"])
 
 
-EXAMPLE = {"contactType": "person", "firstName": "Ada", "lastName": "Lovelace", "profession": "mathematician", "gender": "f",
-           "basicInfos": [{"type": "mobile", "subtype": "work", "value": "+491774528462"}, {"type": "email", "value": "ada@example.org"}],
-           "addresses": [{"addressLine1": "12 St James's Square", "zipCode": "SW1Y 4LB", "city": "London", "subtype": "home"}],
-           "profiles": {"twitter": {"connected": True, "username": "ada"}}, "tags": ["friend"]}
+WEBSITE = {"type": "website", "identifier": "instagram", "value": "http://instagram.com/instagram"}
+PUT = {"firstName": "John", "contactType": "person", "basicInfos": [
+    {"id": 498, "type": "phone", "value": "02332667998"}, {"type": "fax", "value": "023326670"}, WEBSITE]}
+POST = {"version": 12, "firstName": "Remo", "basicInfos": [
+    {"id": 46, "type": "mobile", "value": "+4917134455667"}, {"type": "phone", "value": "033056434239"}, WEBSITE]}
 ERASED: dict[str, Any] = {"type": "object", "required": ["code", "devmsg"], "properties": {
     "code": {"const": 204}, "devmsg": {"type": "string"}, "erased": {
         "type": "object", "description": "With `erase`: how many rows lost what they said of the person, or went.",
         "additionalProperties": {"type": "integer"}}}}
 ANSWER = {"anyOf": [Contact, THIN_SCHEMA, FLAT_SCHEMA]}
-CALLS = (*ENTITY.calls("put", example=EXAMPLE, refuses=parts.REFUSES),
+CALLS = (*ENTITY.calls("put", example=PUT, refuses=parts.REFUSES),
          *ENTITY.calls("list", run=_list, query=(PROJECTION, SEARCHED, *PAGING), answer=ANSWER),
          *ENTITY.calls("get", run=_get, query=(PROJECTION,), answer=ANSWER),
-         *ENTITY.calls("post", refuses=(*parts.REFUSES, Refused("contactType never changes"))),
+         *ENTITY.calls("post", example=POST, refuses=(*parts.REFUSES, Refused("contactType never changes"))),
          *ENTITY.calls("delete", run=_delete, query=(flag("erase"),), answer=ERASED, wrapped="plain"),
          *ENTITY.calls("delete_ids", run=_delete_ids))

@@ -35,7 +35,7 @@ ENTITY = Entity(CustomField, table="custom_fields", kind="entity", activity="cus
                 check=groups.own_company, before=groups.company_stays("custom_fields"))
 OF_COMPANY = Listing("custom_fields_of_company", "custom_fields t", ENTITY.shown, "t.company_id = :of AND t.entity_type = :entity_type",
                      first=(groups.COMPANY_THERE,))
-ENTITY_TYPE = Param("entityType", lambda said: string(said, 50), {"type": "string"}, default="contact")
+ENTITY_TYPE = Param("entityType", lambda said: string(said, 50), {"type": "string"}, default="contact", example="contact")
 
 
 HOLDERS = Statement("custom_fields_holders", """
@@ -90,10 +90,10 @@ async def _own(c: Context) -> Answer:
 
 _LISTED = {"may": USER, "kind": "company", "query": (ENTITY_TYPE, *PAGING), "wrapped": "list"}
 TAKEN = Conflict("the company has a field of that name already")
-PUT = ENTITY.calls("put", refuses=(*groups.REFUSES, TAKEN))
+PUT = ENTITY.calls("put", refuses=(*groups.REFUSES, TAKEN), example={"name": "family status", "dataType": "varchar", "entityType": "contact"})
 LIST = ENTITY.call("GET", "/v2/admin/companies/:id/customFields", "of_company", run=_of_company, summary="Custom fields of a company", **_LISTED)
 CALLS = (*PUT, *(evolve(put, path="/v2/customFields", documented=False) for put in PUT), *ENTITY.calls("get", may=USER),
-         *ENTITY.calls("post", run=_change, transact=Transact.WRITE, refuses=(*groups.CHANGES, TAKEN)),
+         *ENTITY.calls("post", run=_change, transact=Transact.WRITE, refuses=(*groups.CHANGES, TAKEN), example={"name": "hair color"}),
          *ENTITY.calls("delete_ids", run=_delete_ids, transact=Transact.WRITE),
          LIST, evolve(LIST, path="/v2/admin/company/:id/customFields", documented=False),
          ENTITY.call("GET", "/v2/admin/customFields", "own", run=_own, documented=False, **_LISTED))

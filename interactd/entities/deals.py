@@ -76,6 +76,10 @@ async def _delete_ids(c: Context) -> Answer:
 
 ENTITY = Entity(Deal, table="deals", kind="deal", activity="deal", path="/v2/deals", realm=200, synced=True, take=TAKE)
 UNKNOWN = (NotFound("contact", detail=3003),)
-ONE = (*ENTITY.calls("get"), *ENTITY.calls("post", refuses=UNKNOWN), *ENTITY.calls("delete", run=_delete))
-CALLS = (*ENTITY.calls("put", refuses=UNKNOWN), *ENTITY.calls("list"), *ONE, *ENTITY.calls("delete_ids", run=_delete_ids),
+PUT = {"name": "Apple Deal", "value": 100000, "currency": "USD", "hot": True, "relatedTo": {"id": 317}, "source": "word_of_mouth",
+       "stage": "incoming"}
+POST = {"name": "xailabs interact.io", "value": 155000, "currency": "EUR", "hot": True, "relatedTo": {"id": 38},
+        "source": "word_of_mouth", "stage": "qualified"}
+ONE = (*ENTITY.calls("get"), *ENTITY.calls("post", refuses=UNKNOWN, example=POST), *ENTITY.calls("delete", run=_delete))
+CALLS = (*ENTITY.calls("put", refuses=UNKNOWN, example=PUT), *ENTITY.calls("list"), *ONE, *ENTITY.calls("delete_ids", run=_delete_ids),
          *(evolve(one, path="/v2/deal/:id", documented=False) for one in ONE))

@@ -132,6 +132,8 @@ async def _delete(c: Context, ident: int) -> Answer:
 
 ENTITY = Entity(Device, table="devices", kind="device", activity="device", path="/v2/devices", realm=600, given=("session_id",), numbered=False)
 KNOWN = Registered("the device is registered already")
-CALLS = (*ENTITY.calls("put", run=_create, transact=Transact.WRITE, refuses=(KNOWN,)), *ENTITY.calls("list"),
-         *ENTITY.calls("post", run=_change, refuses=(Registered("the device is active with another registration"),)),
+EXAMPLE = {"deviceId": "6g79bcd2b124bcd835a0769cas3f9b12bbd2b8a779f7fde29b7c11897dcff4q8", "name": "Ipad 2", "decoded": True, "active": True}
+CALLS = (*ENTITY.calls("put", run=_create, transact=Transact.WRITE, refuses=(KNOWN,), example=EXAMPLE), *ENTITY.calls("list"),
+         *ENTITY.calls("post", run=_change, example={"name": "Ipad 2", "active": False},
+                       refuses=(Registered("the device is active with another registration"),)),
          *ENTITY.calls("delete", run=_delete))

@@ -70,8 +70,8 @@ async def _of_company(c: Context, company: int) -> Answer:
 
 REFUSES = (Missing("companyId is missing"), NotFound("company", detail=3003), NOT_YOURS)
 CHANGES = (NOT_YOURS, Refused("companyId never changes"))
-ONE = (*ENTITY.calls("get", may=USER), *ENTITY.calls("post", refuses=CHANGES), *ENTITY.calls("delete"))
-CALLS = (*ENTITY.calls("put", refuses=REFUSES), *ONE, *ENTITY.calls("delete_ids"),
+ONE = (*ENTITY.calls("get", may=USER), *ENTITY.calls("post", refuses=CHANGES, example={"name": "sales department"}), *ENTITY.calls("delete"))
+CALLS = (*ENTITY.calls("put", refuses=REFUSES, example={"name": "Sales dept.", "companyId": 12}), *ONE, *ENTITY.calls("delete_ids"),
          *(evolve(one, path="/v2/admin/group/:id", documented=False) for one in ONE),
          ENTITY.call("GET", "/v2/admin/companies/:id/groups", "of_company", run=_of_company, may=USER, kind="company", query=PAGING,
                      wrapped="list", summary="Groups of a company"))

@@ -118,4 +118,5 @@ async def _change(c: Context, ident: int) -> Answer:
 ENTITY = Entity(Interaction, table="interactions", kind="interaction", activity="interaction", path="/v2/interactions", realm=900,
                 json="interaction_json({t})", order="-t.sort_time", synced=True, before=_before, after=_after)
 REFERS = tuple(NotFound(kind, detail=3003) for kind in ("organization", "person", "basicinfo"))
-CALLS = (*ENTITY.calls("list", "get"), *ENTITY.calls("post", run=_change, may=USER_OR_TRIGGER, refuses=REFERS))
+CALLS = (*ENTITY.calls("list", "get"),
+         *ENTITY.calls("post", run=_change, may=USER_OR_TRIGGER, refuses=REFERS, example={"organizationId": 12, "personId": 34}))

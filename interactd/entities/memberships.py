@@ -73,5 +73,5 @@ def _calls(what: str, realm: int, run: Any, **options: Any) -> tuple[Call, ...]:
 
 CALLS = (*_calls("roles", 702, _roles, read=role_names, body_schema={"type": "array", "items": {"type": "string", "enum": list(RANK)}},
                  example=["customer_admin"], refuses=(NotFound("role", detail=3003),)),
-         *_calls("groups", 704, _groups, read=group_ids, body_schema={"type": "array", "items": {"type": "integer"}}, example=[1, 3],
+         *_calls("groups", 704, _groups, read=group_ids, body_schema={"type": "array", "items": {"type": "integer"}}, example=[12, 453, 28, 199],
                  refuses=(NotFound("group", detail=3003),)))

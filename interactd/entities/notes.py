@@ -24,4 +24,7 @@ class Note:
 ENTITY = Entity(Note, table="notes", kind="note", activity="note", path="/v2/notes", realm=400, synced=True,
                 on_update={"timestamp": "time_of(:owner)"})
 REFUSES = tuple(NotFound(kind, detail=3003) for kind in ("contact", "deal"))
-CALLS = (*ENTITY.calls("put", "post", refuses=REFUSES), *ENTITY.calls("list", "delete", "delete_ids"))
+PUT = {"message": "deadline postponed", "relatedTo": {"id": 327, "type": "contact"}}
+POST = {"message": "Don't forget to ask for address data."}
+CALLS = (*ENTITY.calls("put", refuses=REFUSES, example=PUT), *ENTITY.calls("post", refuses=REFUSES, example=POST),
+         *ENTITY.calls("list", "delete", "delete_ids"))

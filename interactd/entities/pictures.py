@@ -157,6 +157,6 @@ async def image(c: Context, ident: int) -> Answer:
 DOT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC"
 KEPT_THERE = ForeignPicture("a picture of an external system")
 CALLS = (*ENTITY.calls("put", run=_upload, prepare=_read, limit=MOST_BYTES * 2, success=200, summary=_upload.__doc__, example={
-             "contactId": 23, "base64": DOT, "isDefault": True}, refuses=(NotFound("contact", detail=3003),)),
-         *ENTITY.calls("get"), *ENTITY.calls("post", prepare=_read, limit=MOST_BYTES * 2, refuses=(KEPT_THERE,)),
+             "contactId": 41, "base64": DOT}, refuses=(NotFound("contact", detail=3003),)),
+         *ENTITY.calls("get"), *ENTITY.calls("post", prepare=_read, limit=MOST_BYTES * 2, refuses=(KEPT_THERE,), example={"base64": DOT}),
          *ENTITY.calls("delete", run=_delete, refuses=(KEPT_THERE,)), *ENTITY.calls("delete_ids", run=_delete_ids, refuses=(KEPT_THERE,)), image)

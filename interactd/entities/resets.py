@@ -50,6 +50,7 @@ class NewPassword:
 
 
 @call("POST", "/v2/myAccount", may=PUBLIC, realm=750, action=22, cmd="resetPwd", body=Forgotten, create=True, wrapped="done",
+      example={"email": "test@interact.io"},
       refuses=(TooMany("too many resets asked for"), Unavailable("passwords can not be reset by mail here")))
 async def reset_password(c: Context) -> Answer:
     """Have a link mailed by which a new password is set; the answer is the same for every address."""
@@ -87,6 +88,7 @@ async def _opened(c: Context) -> None:
 
 
 @call("POST", PAGE, may=PUBLIC, realm=750, action=22, name="resets.use", body=NewPassword, create=True, wrapped="done", transact=Transact.WRITE,
+      example={"token": "gfUH43trfdkjg34", "newPassword": "$aFeP4Ssw0rD!"},
       prepare=_opened, refuses=(Invalid(DEAD, detail=5002),))
 async def set_password(c: Context) -> Answer:
     """Set a new password by the token of a link, which is good once; all sessions end, and a mail says so."""

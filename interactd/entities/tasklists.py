@@ -29,5 +29,7 @@ SELECT take(ARRAY(SELECT :owner::bigint
   UNION SELECT t.assigned_to_id FROM tasks t WHERE t.user_id = :owner AND t.task_list_id = ANY(:ids::bigint[])))""")
 ENTITY = Entity(TaskList, table="task_lists", kind="tasklist", activity="tasklist", path="/v2/taskLists", realm=302, synced=True,
                 take=TAKE)
-ONE = (*ENTITY.calls("get", "post"), *ENTITY.calls("delete", summary="Delete a task list; its tasks stay without it"))
-CALLS = (*ENTITY.calls("put", "list"), *ONE, *(evolve(one, path="/v2/tasksLists/:id", documented=False) for one in ONE))
+ONE = (*ENTITY.calls("get"), *ENTITY.calls("post", example={"title": "IBM EMEA"}),
+       *ENTITY.calls("delete", summary="Delete a task list; its tasks stay without it"))
+CALLS = (*ENTITY.calls("put", example={"title": "EMEA"}), *ENTITY.calls("list"), *ONE,
+         *(evolve(one, path="/v2/tasksLists/:id", documented=False) for one in ONE))

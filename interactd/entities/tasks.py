@@ -184,6 +184,11 @@ async def _delete_ids(c: Context) -> Answer:
 
 UNKNOWN = tuple(NotFound(kind, detail=3003) for kind in ("contact", "deal", "tasklist", "user", "basicinfo"))
 NOT_OWN = Forbidden("only the owner of a task may", detail=4003)
-CALLS = (*ENTITY.calls("put", run=_create, refuses=UNKNOWN), *ENTITY.calls("list", "get"),
-         *ENTITY.calls("post", run=_change, refuses=(*UNKNOWN, NOT_OWN)), *ENTITY.calls("delete", run=_delete, refuses=(NOT_OWN,)),
+PUT = {"content": "Meeting with Remo at Joeys'", "created": 1360190185200, "concreteDueDate": 1360190188000, "listId": 95,
+       "relatedTo": {"id": 327, "type": "contact"}, "status": "open", "taskType": "task", "title": "Lunch with Remo"}
+POST = {"content": "Call Nancy", "dueDate": 1360190157000, "relatedTo": {"id": 462, "type": "contact"}, "status": "completed",
+        "title": "Birthday"}
+CALLS = (*ENTITY.calls("put", run=_create, refuses=UNKNOWN, example=PUT), *ENTITY.calls("list", "get"),
+         *ENTITY.calls("post", run=_change, refuses=(*UNKNOWN, NOT_OWN), example=POST),
+         *ENTITY.calls("delete", run=_delete, refuses=(NOT_OWN,)),
          *ENTITY.calls("delete_ids", run=_delete_ids, refuses=(NOT_OWN,)))

@@ -87,12 +87,12 @@ async def _renew(c: Context, ident: int) -> Answer:
 ENTITY = Entity(TriggerDevice, table="trigger_devices", kind="device", activity="triggerDevice", path="/v2/triggerDevices", realm=601,
                 may=TRIGGER_APP, visible="t.user_id = :owner AND (:session::bigint IS NULL OR t.session_id = :session)", scope=reach,
                 given=("key_id", "salt", "token_hash", "session_id"), numbered=False)
-DEVICE_ID = Param("deviceId", lambda said: string(said, 200), {"type": "string", "maxLength": 200})
+DEVICE_ID = Param("deviceId", lambda said: string(said, 200), {"type": "string", "maxLength": 200}, example="353092051071645")
 KNOWN = Registered("the device is registered already")
 LIST = {"type": "array", "items": TriggerDevice}
 PAGE = {"type": "object", "required": ["data", "totalLength"], "properties": {"data": LIST, "totalLength": {"type": "integer"}}}
 TOKEN = {"type": "object", "required": ["triggerToken"], "properties": {"triggerToken": {"type": "string"}}}
-CALLS = (*ENTITY.calls("put", run=_create, refuses=(KNOWN,)),
+CALLS = (*ENTITY.calls("put", run=_create, refuses=(KNOWN,), example={"deviceId": "2155341-13582-5-38"}),
          *ENTITY.calls("list", run=_read, query=(DEVICE_ID, *PAGING), wrapped="plain", answer={"anyOf": [LIST, PAGE, TOKEN]},
                        refuses=(NotFound("device"),)),
          *ENTITY.calls("delete", may=USER),

@@ -198,8 +198,9 @@ SELECT record(:owner, :actor, 'delete', 'user', t.id, {ENTITY.shown}, NULL) FROM
 WHERE t.id = ANY(:ids::bigint[]) AND :owner <> ALL(:ids::bigint[])""")
 NOT_YOURS = Forbidden("that is another company", detail=4003)
 REFUSES = (NOT_YOURS, NotFound("company", detail=3003), EmailTaken("the e-mail belongs to another user"))
-CALLS = (*ENTITY.calls("put", run=_create, prepare=hashed, refuses=REFUSES), *ENTITY.calls("list", "get"),
-         *ENTITY.calls("post", run=_change, prepare=hashed, transact=Transact.WRITE,
+CALLS = (*ENTITY.calls("put", run=_create, prepare=hashed, refuses=REFUSES, example={"email": "John@gmail.com", "password": "john04"}),
+         *ENTITY.calls("list", "get"),
+         *ENTITY.calls("post", run=_change, prepare=hashed, transact=Transact.WRITE, example={"active": False},
                        refuses=(*REFUSES, Refused("companyId is set already"))),
          *ENTITY.calls("delete", run=_delete, transact=Transact.WRITE), *ENTITY.calls("delete_ids", run=_delete_ids, transact=Transact.WRITE),
          Call("GET", "/v2/users", "user.colleagues", USER, 10, 703, _colleagues, kind="user", query=PAGING, answer=COLLEAGUE, wrapped="list",

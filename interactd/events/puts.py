@@ -101,6 +101,6 @@ SEVERAL = {"type": "object", "required": ["code", "entities"], "properties": {
 CALLS = (Call("PUT", "/v2/interactions", "interaction.put", TRIGGER, 12, ENTITY.realm, put, kind="interaction", read=read, create=True,
               late_who=True, success=201, answer={"anyOf": [SINGLE, SEVERAL]}, partly=SEVERAL,
               body_schema={"anyOf": [Interaction, {"type": "array", "items": Interaction, "minItems": 1, "maxItems": MOST}]},
-              example={"type": "call-incoming", "data": "+4930293522", "time": 1360190188000},
+              example={"type": "call-incoming", "data": "555-12345", "receiverId": "john.doe@interact.io"},
               refuses=(Conflict("the same Idempotency-Key with another body"), TooMany("the token's fair share is used up")),
               summary="Trigger an event, or up to 500 at once"),)

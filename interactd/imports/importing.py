@@ -62,7 +62,7 @@ GROUP: dict[str, Any] = {"type": "object", "required": ["externalId", "name"], "
 STATUS: dict[str, Any] = {"type": "object", "required": ["externalSystem", "externalSystemAccount", "running", "progress"], "properties": {
     "externalSystem": {"type": "string"}, "externalSystemAccount": {"type": "string"}, "running": {"type": "boolean"},
     "started": {"type": "integer", "format": "int64"}, "importTime": {"type": "integer", "format": "int64"}, "progress": {"type": "object"}}}
-EXAMPLE = {"externalSystem": "carddav", "username": "john.doe@example.org", "password": "pa55w0rd"}
+EXAMPLE = {"externalSystem": "google", "username": "john.doe@googlemail.com", "password": "pa55w0rd"}
 
 
 @call("POST", "/v2/import", cmd="getContactGroups", may=USER, realm=111, action=10, name="import.groups", body=Login, create=True, example=EXAMPLE,

@@ -50,7 +50,8 @@ def read(value: Any) -> Columns:
 
 @call("POST", "/v2/contacts", cmd="merge", may=USER, realm=100, action=13, kind="contact", name="contact.merge", body=Merge, create=True,
       read=read, answer=Contact, wrapped="entity",
-      example={"contactIds": [3, 4], "importContactIds": [5], "contact": {"contactType": "person", "firstName": "Ada"}},
+      example={"contactIds": [12], "importContactIds": [11, 23, 32], "contact": {
+          "id": 52, "version": 4, "firstName": "Remo", "basicInfos": [{"type": "mobile", "value": "+4917134455667"}]}},
       refuses=(*parts.REFUSES, Outdated("version conflict"), Refused("contactType never changes")))
 async def merge(c: Context) -> Answer:
     """Merge contacts and import contacts into one, which is updated or created; all that hangs on them moves to it."""

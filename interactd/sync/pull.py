@@ -68,8 +68,10 @@ class Cursor:
         return f"{self.epoch}.{self.seq}.{self.at}"
 
 
-SINCE = Param("since", number(0, LAST_MS), {"type": "integer", "format": "int64", "minimum": 0, "maximum": LAST_MS}, aliases=("time",))
-CURSOR = Param("cursor", Cursor.read, {"type": "string", "pattern": r"^[0-9a-f]{1,32}\.\d{1,18}\.\d{1,15}$"})
+SINCE = Param("since", number(0, LAST_MS), {"type": "integer", "format": "int64", "minimum": 0, "maximum": LAST_MS},
+              example=1366819829170, aliases=("time",))
+CURSOR = Param("cursor", Cursor.read, {"type": "string", "pattern": r"^[0-9a-f]{1,32}\.\d{1,18}\.\d{1,15}$"},
+               example="5f3a.812.1366819829170")
 
 
 _GONE_SCHEMA = {"type": "object", "required": ["id", "type"], "properties": {
