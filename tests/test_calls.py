@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from twisted.trial.unittest import TestCase
+
 from interactd.api import answers
 from interactd.api.call import Call, Token
 from interactd.api.pipeline import bare_action
@@ -267,7 +269,7 @@ class TooLarge(CallsCase):
         self.settle(40)
 
 
-class Seed(ApiCase):
+class Seed(TestCase):
     """The customer's list of calls: who may, and the action and realm of their errors (calls.tsv)."""
 
     def served(self) -> list[tuple[str, Call | None, dict[str, str]]]:
@@ -280,7 +282,7 @@ class Seed(ApiCase):
             found.append((f"{said['verb']} {said['path']} {said['cmd']}", call, said))
         return found
 
-    async def test_each_as_listed(self) -> None:
+    def test_each_as_listed(self) -> None:
         """Token, role, action and realm are those of the list."""
         tokens = {"": None, "-": Token.NONE, "A": Token.AUTH, "T": Token.TRIGGER, "A|T": Token.EITHER}
         faults, seen = [], 0
@@ -294,6 +296,6 @@ class Seed(ApiCase):
         self.assertEqual([], faults, "\n" + "\n".join(faults))
         self.assertGreater(seen, 60)
 
-    async def test_all_are_served(self) -> None:
+    def test_all_are_served(self) -> None:
         """Nothing of the list is missing."""
         self.assertEqual([], [name.strip() for name, call, _ in self.served() if call is None])
