@@ -13,7 +13,7 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 
-from interactd import __version__, people
+from interactd import __version__, people, standalone
 from interactd.auth.passwords import hash_password
 from interactd.cluster import running_url
 from interactd.config import SECTIONS, Config
@@ -66,6 +66,8 @@ def parser() -> argparse.ArgumentParser:
     checking.set_defaults(offline=check_config)
     describing = commands.add_parser("openapi", help="print the API's description (OpenAPI 3.1, JSON)")
     describing.set_defaults(offline=describe)
+    serving = commands.add_parser("postgres", help="run the embedded PostgreSQL by itself, for several daemons on this machine")
+    serving.set_defaults(remote=serve_postgres)
     playing = commands.add_parser("demo", help="play a ringing phone against the running daemon")
     playing.add_argument("--url", help="where it answers, if that can not be told from [http] listen")
     playing.set_defaults(online=play_demo)
@@ -171,6 +173,11 @@ async def apply_migrations(reactor: Any, dsn: str, config: Config, arguments: Ar
         print("would apply" if arguments.dry_run else "applied", migration.name)
     if not missing:
         print("the database is up to date")
+
+
+async def serve_postgres(reactor: Any, config: Config, arguments: Arguments) -> None:
+    """Run the embedded PostgreSQL until the process is told to stop."""
+    await standalone.serve(reactor, config)
 
 
 def check_config(config: Config, arguments: Arguments) -> None:
