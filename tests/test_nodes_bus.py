@@ -186,6 +186,16 @@ class Everywhere:
         await one.bus.stopService()
         await other.ear.until(lambda: 5 in other.ear.ended())
 
+    async def test_stopped_while_it_connects(self) -> None:
+        """A stop at any moment of the start leaves nothing behind."""
+        for turns in range(6):
+            hub = Hub()
+            bus = Bus(hub, Census(Database(reactor, self.dsn, 1), reactor), self.carrier(), reactor)        # type: ignore[arg-type]
+            bus.startService()
+            for _ in range(turns):
+                await deferLater(reactor, 0)
+            await bus.stopService()
+
 
 class PostgresTests(Everywhere, BusCase):
     """By LISTEN and NOTIFY."""
