@@ -20,6 +20,7 @@ from interactd.config import SECTIONS, Config
 from interactd.configfile import load
 from interactd.db import Database
 from interactd.embedded import EmbeddedPostgres
+from interactd.imports import commands as transfers
 from interactd.keys import keys
 from interactd.migrate import migrate, pending, preparing
 from interactd.refusals import InUse, Refusal
@@ -76,6 +77,7 @@ def parser() -> argparse.ArgumentParser:
     watching.add_argument("device", help="its deviceId; it is registered if it is new")
     watching.add_argument("--url", help="where the daemon answers, if that can not be told from [http] listen")
     watching.set_defaults(remote=watch_device)
+    transfers.add(commands, _on_database)
     return whole
 
 
@@ -123,6 +125,17 @@ async def _database(reactor: Any, dsn: str) -> Database:
     database = Database(reactor, dsn, 1)
     await database.open()
     return database
+
+
+def _on_database(work: Callable[[Any, Database, Config, Arguments], Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    """A command whose work takes an open database instead of an address."""
+    async def command(reactor: Any, dsn: str, config: Config, arguments: Arguments) -> None:
+        database = await _database(reactor, dsn)
+        try:
+            await work(reactor, database, config, arguments)
+        finally:
+            database.stopService()
+    return command
 
 
 async def add_user(reactor: Any, dsn: str, config: Config, arguments: Arguments) -> None:

@@ -40,6 +40,11 @@ class ControlTests(SynchronousTestCase):
         self.ctl("user", "add", "max@example.com", "--company", "ACME", "--password-stdin", stdin="123456\n")
         rows = [line.split("\t")[1:] for line in self.ctl("user", "list").splitlines()]
         self.assertEqual(rows, [["Erika@example.com", "ACME", "customer_admin,user", "active"], ["max@example.com", "ACME", "user", "active"]])
+        card = self.place.folder / "a.vcf"
+        card.write_text("BEGIN:VCARD\nVERSION:3.0\nN:Lovelace;Ada;;;\nEND:VCARD\n")
+        self.assertEqual(self.ctl("import", str(card), "--user", "max@example.com"), "1 created, 0 updated\n")
+        self.assertIn("FN:Ada Lovelace", self.ctl("export", "--user", "max@example.com"))
+        self.assertIn("google-client-id is not set", self.ctl("google-token", status=1))
         self.assertFalse((self.place.state / "postgres" / "data" / "postmaster.pid").exists())
 
     def test_beside_the_daemon(self) -> None:

@@ -84,7 +84,7 @@ async def contacts(c: Context) -> Answer:
     chosen = query["groupIds"]
     filters = Filters(query["nameRequired"], query["phoneRequired"], query["emailRequired"], None if chosen is None else chosen - {"none"},
                       chosen is not None and "none" in chosen, query["updated-min"])
-    task = Task(system, account, source, filters, query["confirmDeletions"], _hung_up(c))
+    task = Task(system, account, source, filters, query["confirmDeletions"], hung_up=_hung_up(c))
     return value(await c.app.imports.at_once(lambda: imported(c, task)))
 
 

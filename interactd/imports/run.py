@@ -14,7 +14,7 @@ from interactd.api.context import Context
 from interactd.changes import Progress
 from interactd.errors import ApiError, Conflict, Refused
 from interactd.imports import store
-from interactd.imports.entries import Entries, Filters
+from interactd.imports.entries import Entries, Filters, Trial
 from interactd.imports.known import Known, known_entries
 from interactd.imports.photos import Photos
 from interactd.imports.source import Expired, Page, Source, Wanted
@@ -39,6 +39,7 @@ class Task:
     source: Source
     filters: Filters
     confirmed: bool = False             # many deletions may be done
+    whole: bool = True                  # who is not in the list is gone
     hung_up: Callable[[], bool] = lambda: False
 
 
@@ -63,7 +64,7 @@ class Run:
         async for page in self.task.source.pages(wanted):
             await self._page(page)
             token = page.token or token
-        if wanted.token is None:
+        if wanted.token is None and self.task.whole:
             self.gone += [known for known in self.entries.known if known.external_id not in self.seen]
         return token
 
@@ -178,3 +179,12 @@ def _answer(run: Run, incomplete: str, held: int) -> dict[str, Any]:
 
 def _said(failure: BaseException) -> str:
     return failure.devmsg if isinstance(failure, ApiError) else "the client went away" if isinstance(failure, Gone) else "internal error"
+
+
+async def tried(c: Context, task: Task) -> dict[str, Any]:
+    """What an import would answer; nothing is stored. Ids of contacts that would be made are below zero."""
+    book = Book(c, task.system, task.account, "")
+    entries = Trial(book, await known_entries(book), task.filters)
+    async for page in task.source.pages(Wanted(groups=task.filters.groups is not None)):
+        await entries.take(page.entries)
+    return {what: entries.outcome.of(what) for what in ("failed", "created", "updated", "deleted")}

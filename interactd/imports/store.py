@@ -46,7 +46,8 @@ SELECT external_id, place, id FROM import_contacts WHERE {_BOOK} AND external_id
 TAKEN = Statement("import_taken", """
 SELECT DISTINCT b.canon, b.ext FROM unnest(:canons::text[], :exts::text[]) f (canon, ext)
   JOIN basic_infos b ON b.user_id = :owner AND b.canon = f.canon AND b.ext = f.ext
-WHERE b.contact_id IS NOT NULL AND b.type <> 'website'""")
+WHERE b.contact_id IS NOT NULL AND b.type <> 'website' AND NOT (:shared::boolean AND EXISTS (SELECT 1 FROM external_contacts e
+  WHERE e.user_id = b.user_id AND e.contact_id = b.contact_id AND e.system = :system AND e.account = :account))""")
 
 LINK = Statement("import_link", """
 INSERT INTO external_contacts (user_id, system, account, external_id, contact_id, place, etag, card, version)
