@@ -29,6 +29,9 @@ from interactd.nodes.bus import Bus
 from interactd.nodes.census import Census
 from interactd.nodes.postgres import Postgres
 from interactd.nodes.redis import Redis
+from interactd.push.identity import identity
+from interactd.push.outlet import Presence
+from interactd.push.service import Push
 
 PATIENCE = 10.0         # seconds for the requests in work when the daemon stops
 
@@ -56,7 +59,7 @@ async def _settled(result: Any) -> None:
 
 async def build(reactor: Any, config: Config, dsn: str) -> Parts:
     """All parts, started; the first error is raised."""
-    server = mail_server(reactor, config)
+    server, apple = mail_server(reactor, config), identity(config.apns)
     database = Database(reactor, dsn, config.database.pool, public_url=config.http.public_url)
     await database.open()
     await renew_epochs(database, config)
@@ -76,9 +79,10 @@ async def build(reactor: Any, config: Config, dsn: str) -> Parts:
     census = Census(database, reactor)
     await census.enter()
     bus = Bus(hub, census, Redis(reactor, config.bus.url, config.bus.service) if config.bus.url else Postgres(reactor, dsn), reactor)
+    push = Push(apple, database, hub, config, reactor, presence=Presence(live.registry.listens, lambda: census.others > 0))
     app = App(config, database, hub, sessions, passwords, images, credentials, keys, intake, reactor, live, Imports(reactor, config.imports),
-              resets, bus, CALLS)
+              resets, bus, CALLS, push)
     jobs = Jobs(reactor, database, config, hub)
-    for service in (census, bus, passwords, images, outbox, resets, live, jobs):
+    for service in (census, bus, passwords, images, outbox, resets, live, push, jobs):
         service.startService()
-    return Parts(app, Api(app, CALLS), (database, census, bus, passwords, images, outbox, resets, jobs, live, intake))
+    return Parts(app, Api(app, CALLS), (database, census, bus, passwords, images, outbox, resets, jobs, live, push, intake))

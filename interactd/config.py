@@ -173,6 +173,11 @@ class Apns:
     connections: int = key("2", whole(1, 100), "Most connections.")
     queue: int = key("10000", whole(1, 1_000_000), "Most pushes that wait in memory.")
 
+    @property
+    def on(self) -> bool:
+        """Whether pushes are sent."""
+        return bool(self.topic)
+
 
 @frozen
 class Mail:

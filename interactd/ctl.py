@@ -69,6 +69,9 @@ def parser() -> argparse.ArgumentParser:
     describing.set_defaults(offline=describe)
     serving = commands.add_parser("postgres", help="run the embedded PostgreSQL by itself, for several daemons on this machine")
     serving.set_defaults(remote=serve_postgres)
+    examining = commands.add_parser("doctor", help="why did my phone not ring? Looks at all that a push depends on")
+    examining.add_argument("device", help="its id, or what it was registered as")
+    examining.set_defaults(online=examine_device)
     playing = commands.add_parser("demo", help="play a ringing phone against the running daemon")
     playing.add_argument("--url", help="where it answers, if that can not be told from [http] listen")
     playing.set_defaults(online=play_demo)
@@ -225,6 +228,22 @@ async def watch_device(reactor: Any, config: Config, arguments: Arguments) -> No
     from interactd import demo, watch
     password = getpass("password: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
     await watch.watch(reactor, arguments.url or demo.address(config), arguments.email, password, arguments.device)
+
+
+async def examine_device(reactor: Any, dsn: str, config: Config, arguments: Arguments) -> None:
+    """What a push to a device depends on, a line each; Refusal when something of it is wrong."""
+    from interactd.push.doctor import examine
+    database = await _database(reactor, dsn)
+    try:
+        found = await examine(reactor, database, config, arguments.device)
+    finally:
+        database.stopService()
+    for one in found:
+        print(f"{one.what + ':':14}{one.seen}")
+    wrong = [one for one in found if one.wrong]
+    if wrong:
+        raise Refusal("; ".join(f"{one.what}: {one.wrong}" for one in wrong))
+    print("nothing is wrong with it from here")
 
 
 def _password(config: Config, arguments: Arguments) -> tuple[str, bool]:

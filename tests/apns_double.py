@@ -160,8 +160,8 @@ class Wire:
 class Apple:
     """A pool of ours on a Clock, and a Double for each connection that it makes."""
 
-    def __init__(self, case: Any, token: Any = None, limits: Limits = Limits(), **double: Any) -> None:
-        self.clock = Clock()
+    def __init__(self, case: Any, token: Any = None, limits: Limits = Limits(), clock: Clock | None = None, **double: Any) -> None:
+        self.clock = clock or Clock()
         self.doubles: list[Double] = []
         self.refusing = False                   # whether connections fail
         self.frozen = False                     # whether the peer reads and says nothing

@@ -31,6 +31,7 @@ MAY = {
     "jobs": KERNEL | {"events", "entities", "live"}, "web": KERNEL,
     # the ends of the two roads, at which calls come in
     "events.puts": KERNEL | {"events", "entities"}, "live.handshake": KERNEL | {"live", "entities"},
+    "push.deliveries": KERNEL | {"push", "live"},
 }
 
 

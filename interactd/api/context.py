@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from interactd.imports.service import Imports
     from interactd.live.service import Live
     from interactd.nodes.bus import Bus
+    from interactd.push.service import Push
 
 T = TypeVar("T")
 RANK = {"user": 0, "customer_admin": 1, "interact_admin": 2}
@@ -51,6 +52,7 @@ class App:
     resets: Resets
     bus: Bus
     calls: tuple[Call, ...] = ()
+    push: Push | None = None
 
 
 @frozen

@@ -13,7 +13,7 @@ from interactd.api.call import Param, Transact
 from interactd.api.context import Context
 from interactd.api.entity import Entity, actor
 from interactd.api.entity import text as body_text
-from interactd.api.fields import Columns, Field, Wrong, boolean, declare, ident, string, text
+from interactd.api.fields import Columns, Field, Wrong, boolean, declare, ident, string, text, truth
 from interactd.changes import DeviceMoved, Ended
 from interactd.db import Statement, Step
 from interactd.errors import Registered
@@ -69,6 +69,9 @@ class Device:
     decoded: bool = boolean("decoded", create_only=True)
     name: str = text("name", 100)
     active: bool = boolean("active", True)
+    voip: bool = declare(Field(lambda said: {"voip": truth(said)}, {
+        "type": "boolean", "default": False, "description": "The id is a PushKit token: calls are pushed by the app's VoIP topic, and"
+        " nothing else is. Answered only if true."}, "nullif({t}.voip, false)", columns=("voip",), default=False))
 
 
 # Registrations of one phone go one after the other, so that each sees who had it before.
@@ -81,7 +84,8 @@ MOVES = Statement("devices_moves", """
 SELECT refuse('IA403', 'this device changed hands too often', '4004') WHERE EXISTS (
   SELECT 1 FROM device_moves m WHERE m.at > now() - interval '1 day'
   HAVING count(*) FILTER (WHERE m.user_id = :owner) >= 5 OR count(*) FILTER (WHERE m.token_hash = sha256(convert_to(:token, 'UTF8'))) >= 2)""")
-STATE = "json_strip_nulls(json_build_object('id', old.id, 'deviceId', old.device_id, 'decoded', old.decoded, 'name', old.name, 'active', {}))"
+STATE = ("json_strip_nulls(json_build_object('id', old.id, 'deviceId', old.device_id, 'decoded', old.decoded, 'name', old.name, 'active', {},"
+         " 'voip', nullif(old.voip, false)))")
 MOVED = Statement("devices_moved", f"""
 WITH old AS (UPDATE devices d SET active = false WHERE d.apns_token = :token AND d.active AND d.user_id <> :owner RETURNING d.*),
   note AS (INSERT INTO device_moves (user_id, token_hash) SELECT :owner, sha256(convert_to(:token, 'UTF8')) FROM old),
@@ -90,6 +94,10 @@ WITH old AS (UPDATE devices d SET active = false WHERE d.apns_token = :token AND
     WHERE v.user_id = old.user_id AND v.device_id = old.id AND v.failed_at IS NULL AND v.acked_at IS NULL AND v.pushed_at IS NULL)
 SELECT old.user_id, old.id, number_of(old.user_id), record(old.user_id, :actor::bigint, 'update', 'device', old.id,
   {STATE.format('true')}, {STATE.format('false')}) FROM old""")
+
+
+# A token that Apple called dead was taken from its device; registered again, it is a new device.
+DEAD = Statement("devices_dead", "SELECT d.id FROM devices d WHERE d.user_id = :owner AND d.canonical = :token AND d.apns_token IS NULL")
 
 
 async def _leave(c: Context, token: str | None) -> None:
@@ -109,6 +117,8 @@ async def _create(c: Context) -> Answer:
     """Register a device; a phone that changed hands leaves its former owner's account."""
     c.body["session_id"] = c.user.session_id
     await _leave(c, c.body["apns_token"])
+    for dead, in await c.rows(DEAD, owner=c.owner, token=c.body["apns_token"]):
+        await ENTITY.remove(c, [dead])
     shown, ident, seq, _ = (await c.script(Step(ROOM, {"owner": c.owner, "most": c.config.limits.devices}),
                                            ENTITY.step(c, ENTITY.insert, body=body_text(c.body)), ENTITY.telling(c, "insert")))[0]
     c.changed(c.owner, seq, "insert", "device", ident)

@@ -44,7 +44,8 @@ class Dispatch:
         self._reactor = reactor
         self._config = config
         self._hub = hub
-        self._lanes = Lanes(reactor, dsn, max(2, config.database.event_pool), config.http.public_url, self._lanes_changed)
+        given = config.http.public_url, str(config.live.ack_timeout) if config.apns.on else ""
+        self._lanes = Lanes(reactor, dsn, max(2, config.database.event_pool), given, self._lanes_changed)
         self._carriage = Carriage(reactor, dsn)
         self._first: deque[Batch] = deque()          # were under way already
         self._alone: deque[Batch] = deque()          # must wait for a lock

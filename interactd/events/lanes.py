@@ -13,20 +13,23 @@ from interactd.events.wire import SETTINGS, Wire
 
 PREPARE = ("SET lock_timeout = '2s'; PREPARE intake_batch(jsonb, bigint[], boolean) AS "
            "SELECT pg_current_xact_id()::text, a.* FROM intake($1, $2, $3) a")
-_PUBLIC_URL = "SELECT set_config('interactd.public_url', %s, false)"
+_GIVEN = "SELECT set_config('interactd.public_url', %s, false), set_config('interactd.push_after', %s, false)"
 _LONGEST_PAUSE = 5.0
 
 
 class Lanes:
-    """`size` connections; one that dies is opened again, with jittered back-off. `changed` hears when one came or went."""
+    """`size` connections; one that dies is opened again, with jittered back-off. `changed` hears when one came or went.
+
+    `given` is what their sessions know: the address that clients use, and after how many seconds a push is due ("" where none are sent).
+    """
 
     log = Logger()
 
-    def __init__(self, reactor: Any, dsn: str, size: int, public_url: str, changed: Callable[[], None]) -> None:
+    def __init__(self, reactor: Any, dsn: str, size: int, given: tuple[str, str], changed: Callable[[], None]) -> None:
         self._reactor = reactor
         self._dsn = dsn
         self.size = size
-        self._public_url = public_url
+        self._given = given
         self._changed = changed
         self._open: set[Wire] = set()
         self._pauses: set[Any] = set()
@@ -90,7 +93,7 @@ class Lanes:
         try:
             await wire.open(self._dsn)
             await wire.run(SETTINGS)
-            await wire.run(_PUBLIC_URL, (self._public_url,))
+            await wire.run(_GIVEN, self._given)
             await wire.run(PREPARE)
         except BaseException:
             wire.close()

@@ -47,7 +47,7 @@ SELECT f.id, f.active, e.generation, CASE WHEN
     OR f.synced_epoch <> c.epoch
   THEN f.synced_at END,
   (SELECT min(v.seq) FROM deliveries v WHERE v.user_id = :owner AND v.device_id = f.id AND v.sent_at IS NULL AND v.failed_at IS NULL
-    AND v.stored_at > now() - interval '1 day'), c.seq, c.epoch
+    AND v.accepted_at IS NULL AND v.stored_at > now() - interval '1 day'), c.seq, c.epoch
 FROM found f JOIN counters c ON c.user_id = :owner LEFT JOIN entered e ON e.id = f.id""")
 
 

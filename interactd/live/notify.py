@@ -30,7 +30,7 @@ FROM unnest(:users::bigint[], :devices::bigint[], :generations::bigint[]) w (use
   CROSS JOIN LATERAL (
     SELECT e.id, e.late, e.received, e.notice, d.seq
     FROM deliveries d JOIN interactions e ON e.id = d.interaction_id AND e.notice IS NOT NULL
-    WHERE d.user_id = w.user_id AND d.device_id = w.device_id AND d.sent_at IS NULL AND d.failed_at IS NULL
+    WHERE d.user_id = w.user_id AND d.device_id = w.device_id AND d.sent_at IS NULL AND d.failed_at IS NULL AND d.accepted_at IS NULL
       AND d.stored_at > now() - interval '1 day' AND (:types::text[] = '{}' OR e.type = ANY (:types::text[]))
     ORDER BY d.seq LIMIT :at_once::int) i
 ORDER BY w.device_id, i.seq""")

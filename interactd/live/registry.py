@@ -26,6 +26,10 @@ class Registry:
         """Whoever has a session here."""
         return tuple(self._users)
 
+    def listens(self, user_id: int, device_id: int) -> bool:
+        """Whether the device has a socket here."""
+        return device_id in self.of(user_id)
+
     def __iter__(self) -> Iterator[Session]:
         for sessions in tuple(self._users.values()):
             yield from tuple(sessions.values())

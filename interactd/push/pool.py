@@ -76,10 +76,10 @@ class Pool:
             return 0
         return (max(1, self.links.room) if self.mode is Mode.UP else 1) - len(self.queue)
 
-    def send(self, notification: Notification) -> Deferred[Outcome]:
-        """Fires with the outcome, whatever happens; Invalid is raised for what can not be sent."""
+    def send(self, notification: Notification, checked_at: float | None = None) -> Deferred[Outcome]:
+        """Fires with the outcome, whatever happens; Invalid is raised for what can not be sent. `checked_at`: when it was last known to be wanted."""
         notification.check()
-        waiting = Waiting(notification, self._clock.seconds())
+        waiting = Waiting(notification, self._clock.seconds() if checked_at is None else checked_at)
         held = self.verdicts.held(notification)
         if self._stopped:
             waiting.settle(Kind.STOPPED)
@@ -193,7 +193,7 @@ class Pool:
         """Nobody knows what became of it: sent once more if that can do no harm, and never again."""
         carried.attempts += 1
         notification = carried.notification
-        if carried.doubted or self._stopped or not notification.collapse_id or notification.deadline <= self._clock.seconds():
+        if carried.doubted or not notification.collapse_id or notification.deadline <= self._clock.seconds():
             carried.settle(Kind.UNKNOWN, reason=why)
         else:
             carried.doubted = True
