@@ -213,6 +213,7 @@ class Nodes(OutletCase):
         ident, silent = self.world.event(self.node, self.phone), self.world.event(self.node, self.phone)
         self.world.advance(1.95)
         other.acknowledge((ident, self.phone))
+        self.world.advance(0.3)
         self.world.advance(10)
         self.assertEqual((self.world.pushes(ident), self.world.pushes(silent)), ([], [(2.25, "one")]))
 
