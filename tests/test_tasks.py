@@ -125,12 +125,18 @@ class Assigned(Tasks):
         self.assertEqual((log["entity"]["oldState"], log["relatedTo"]["id"]), (made, self.mate.id))
 
     async def test_owners_right(self) -> None:
-        """Who does it, its list, its numbers, what it is about and deleting are the owner's."""
+        """Who does it, its list, its type, numbers and duration, what it is about and deleting are the owner's."""
         made = await self.task(assignedTo={"id": self.mate.id})
         path = "/v2/tasks/%d" % made["id"]
         contact = (await self.put("/v2/contacts", self.mate, {"contactType": "person", "firstName": "Ada"})).entity["id"]
         for body in ({"assignedTo": {"id": self.me.id}}, {"relatedTo": {"id": contact, "type": "contact"}}, {"listId": 1}, {"phoneNumberIds": []}):
             self.refused(await self.post(path, self.mate, body), 403, 94020113004003)
+        self.refused(await self.post(path, self.mate, {"taskType": "scheduled_call"}), 403, 94020113004003)
+        call = await self.task(assignedTo={"id": self.mate.id}, taskType="scheduled_call", duration=15)
+        one = "/v2/tasks/%d" % call["id"]
+        for body in ({"taskType": "task"}, {"duration": 30}, {"duration": None}):
+            self.refused(await self.post(one, self.mate, body), 403, 94020113004003)
+        self.assertEqual((await self.post(one, self.mate, {**call, "hot": True})).entity, {**call, "hot": True})
         self.refused(await self.delete(path, self.mate), 403, 94020143004003)
         self.refused(await self.delete("/v2/tasks?ids=%d" % made["id"], self.mate), 403, 94020143004003)
         self.assertEqual((await self.get(path, self.me)).json, made)

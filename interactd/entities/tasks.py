@@ -73,10 +73,12 @@ SELECT keep('id', t.id::text), keep('old', ({OWNERS_VIEW})::text), keep('was', t
 WHERE t.id = ANY(:ids::bigint[]) AND {ENTITY.visible}""")
 # What the owner alone may change may be sent by the assignee as it stands.
 RIGHTS = Statement("tasks_rights", """
-SELECT refuse('IA403', 'only the owner of a task may change who does it, its list, its numbers and what it is about', '4003')
+SELECT refuse('IA403', 'only the owner of a task may change who does it, its list, what it is about, its type, numbers and duration', '4003')
 FROM tasks t, jsonb_populate_record(t, :body::jsonb) r
 WHERE t.id = kept('id')::bigint AND t.user_id <> :viewer AND (:numbers::boolean
-  OR (t.assigned_to_id, t.contact_id, t.deal_id, t.task_list_id) IS DISTINCT FROM (r.assigned_to_id, r.contact_id, r.deal_id, r.task_list_id))""")
+  OR (t.assigned_to_id, t.contact_id, t.deal_id, t.task_list_id, t.task_type) IS DISTINCT FROM
+    (r.assigned_to_id, r.contact_id, r.deal_id, r.task_list_id, r.task_type)
+  OR t.task_type = 'scheduled_call' AND t.duration IS DISTINCT FROM r.duration)""")
 OWN = Statement("tasks_own", """
 SELECT refuse('IA403', 'only the owner of a task may delete it', '4003') FROM tasks t
 WHERE t.id = ANY(:ids::bigint[]) AND t.user_id <> :viewer HAVING count(*) > 0""")
