@@ -14,11 +14,11 @@ log = Logger()
 
 async def renew_epochs(database: Database, config: Config) -> None:
     """If this is another database than at the last start (restored, or a standby that took over), every user's epoch is new."""
-    if (await database.query(RENEW, files=_files(config)))[0][0]:
+    if (await database.query(RENEW, files=files_of(config)))[0][0]:
         log.warn("this is another database than at the last start: all devices must synchronize anew")
 
 
-def _files(config: Config) -> str:
+def files_of(config: Config) -> str:
     """What tells the embedded cluster from a copy of its files: PostgreSQL writes this one in place, and no copy has its inode."""
     if config.database.url != "embedded":
         return ""

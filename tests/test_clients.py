@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import io
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from twisted.internet import error, reactor
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.protocol import ProcessProtocol
 from twisted.internet.task import Clock, deferLater
+from twisted.internet.utils import getProcessOutput
 from twisted.trial.unittest import SkipTest
 
 import interactd.web
@@ -174,8 +176,8 @@ class FollowsInJavaScript(Follows):
     async def begin(self, url: str, place: Place | None = None) -> None:
         """The client runs in Node."""
         node = shutil.which("node")
-        if node is None:
-            raise SkipTest("there is no node, which runs the client in JavaScript")
+        if node is None or not re.match(rb"v(2\d|[3-9]\d)\.", await getProcessOutput(node, ["--version"])):
+            raise SkipTest("there is no Node.js 20 or later, which runs the client in JavaScript")
         file = Path(interactd.web.__file__).parent / "interactd.js"
         self.node = Node(self)
         process = reactor.spawnProcess(     # type: ignore[attr-defined]

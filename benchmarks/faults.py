@@ -1,0 +1,264 @@
+"""Everything breaks, again and again, while phones ring: what reaches the devices that follow their sockets.
+
+    python -m benchmarks.faults [--events 10000] [--users 20] [--devices 3] [--only NAME] [--json]
+
+A daemon of its own on a PostgreSQL of its own; clients in Python (interactd/client) behind a proxy. Of each kind of fault it prints how
+often it struck, and what became of the events: each that was stored must be seen exactly once, in order, by each device of its owner,
+and by nobody else. Exit status 1 if that is not so.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import secrets
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import attrs
+import treq
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import deferLater, react
+from twisted.internet.threads import deferToThread
+from twisted.web.client import Agent, HTTPConnectionPool
+
+from benchmarks.faultyworld import World
+from interactd.client.conversation import Place
+from interactd.client.follow import Account, Client
+from tests import chaos
+from tests.chaos import Chaos, Fault
+
+KINDS = (chaos.CUT, chaos.HALF, chaos.FREEZE, chaos.DELAY, chaos.CRUMBS)
+COLUMNS = ("struck", "events", "connections", "expected", "seen", "lost", "doubled", "disordered", "strayed", "resyncs", "seconds")
+MUST_BE_NONE = ("lost", "doubled", "disordered", "strayed", "resyncs")
+
+
+async def rest(seconds: float) -> None:
+    """Some time passes."""
+    await deferLater(reactor, seconds)      # type: ignore[arg-type]
+
+
+class Device:
+    """A client that keeps what it takes; a slow one takes its time, a frozen one stops reading now and then."""
+
+    def __init__(self, world: World, user: int, name: str, port: int, place: Place) -> None:
+        self.user = user
+        self.seen: list[tuple[int, int]] = []       # number and interaction
+        self.resyncs = 0
+        self.pause = 0.0
+        self.client = Client(reactor, Account(f"ws://127.0.0.1:{port}", world.session(user), name), self.take, place,
+                             resync=self.resync, pace=0.05, silence=3.0)
+        self.running: Deferred[None] = Deferred.fromCoroutine(self.client.run())
+
+    async def take(self, message: dict[str, Any], place: Place) -> None:
+        """One message."""
+        if "type" in message:
+            self.seen.append((message["seq"], message["interactionId"]))
+        if self.pause:
+            await rest(self.pause)
+
+    async def resync(self, place: Place) -> None:
+        """Something could not be had."""
+        self.resyncs += 1
+
+    def freeze(self, frozen: bool) -> None:
+        """It stops reading, or goes on."""
+        wire = self.client._talk._wire if self.client._talk is not None else None
+        if wire is not None and wire.transport is not None:
+            (wire.transport.pauseProducing if frozen else wire.transport.resumeProducing)()
+
+
+class Phone:
+    """A trigger device: each call is sent until it is answered, under one Idempotency-Key."""
+
+    def __init__(self, world: World, user: int, port: Callable[[], int]) -> None:
+        self.world, self.user, self.port = world, user, port
+        self.pool = HTTPConnectionPool(reactor)
+        self.agent = Agent(reactor, pool=self.pool, connectTimeout=2)
+
+    async def ring(self) -> None:
+        """One call, answered by now."""
+        key, body = secrets.token_hex(8), {"type": "call-incoming", "data": f"+4930{random.randrange(10**8)}"}
+        while not await self._sent(key, body):
+            await rest(random.uniform(0.02, 0.1))
+
+    async def _sent(self, key: str, body: Any) -> bool:
+        headers = {"triggerToken": self.world.trigger(self.user), "Idempotency-Key": key}
+        try:
+            answer = await treq.put(f"http://127.0.0.1:{self.port()}/v2/interactions", json=body, headers=headers, agent=self.agent, timeout=3)
+            await answer.content()
+        except Exception:
+            return False
+        if answer.code not in (201, 429, 503):
+            raise RuntimeError(f"an event was answered {answer.code}")
+        return bool(answer.code == 201)
+
+
+@attrs.define
+class Trial:
+    """One kind of fault: what is broken, and how often it was."""
+
+    world: World
+    events: int
+    proxy: Chaos
+    devices: list[Device]
+    struck: int = 0
+    over: bool = False
+
+    async def load(self) -> None:
+        """All events, from all phones at once."""
+        left = iter(range(self.events))
+        phones = [Phone(self.world, user, lambda: self.proxy.port) for user in self.world.users]
+
+        async def one(phone: Phone) -> None:
+            for _ in left:
+                await phone.ring()
+            await phone.pool.closeCachedConnections()
+        await gatherResults([Deferred.fromCoroutine(one(phone)) for phone in phones])
+        self.over = True
+
+
+async def cuts(trial: Trial) -> None:
+    """The proxy does it, at any byte of any connection."""
+    while not trial.over:
+        await rest(0.2)
+    trial.proxy.fault = lambda n: None
+    trial.struck = sum(trial.proxy.struck.values())
+
+
+async def everything_cut(trial: Trial) -> None:
+    """All connections at once, several times a second."""
+    while not trial.over:
+        await rest(random.uniform(0.1, 0.5))
+        trial.proxy.cut()
+        trial.struck += 1
+
+
+def daemon(number: signal.Signals) -> Callable[[Trial], Awaitable[None]]:
+    """The daemon gets this signal and is started again."""
+    async def broken(trial: Trial) -> None:
+        while not trial.over:
+            await rest(random.uniform(0.5, 1.5))
+            await deferToThread(trial.world.restart, number)
+            trial.struck += 1
+    return broken
+
+
+async def database(trial: Trial) -> None:
+    """PostgreSQL is stopped, at once or by kill -9, and started again."""
+    while not trial.over:
+        await rest(random.uniform(0.5, 1.5))
+        await deferToThread(trial.world.restart_database, random.choice((signal.SIGINT, signal.SIGQUIT)))
+        trial.struck += 1
+
+
+async def readers(trial: Trial) -> None:
+    """Some devices take their time; others stop reading for longer than the daemon bears."""
+    slow, frozen = trial.devices[::3], trial.devices[1::3]
+    for device in slow:
+        device.pause = 0.01
+    while not trial.over:
+        for device in frozen:
+            device.freeze(True)
+        await rest(2.5)
+        for device in frozen:
+            device.freeze(False)
+        await rest(0.5)
+        trial.struck += len(frozen)
+    for device in slow:
+        device.pause = 0
+
+
+def anywhere(n: int) -> Fault | None:
+    """Any fault at any byte; one connection in four lives longer."""
+    end = random.randrange(500, 6000)
+    return Fault(random.choice(KINDS), random.randrange(end), random.random() < 0.7, end) if random.random() < 0.75 else None
+
+
+FAULTS: dict[str, Callable[[Trial], Awaitable[None]]] = {
+    "connections, at any byte": cuts, "all connections at once": everything_cut, "daemon, kill -9": daemon(signal.SIGKILL),
+    "daemon, restarted": daemon(signal.SIGTERM), "PostgreSQL, restarted": database, "slow and frozen readers": readers}
+
+
+async def trial(world: World, name: str, events: int, devices: int) -> dict[str, float]:
+    """The counts of one kind of fault."""
+    started, before = time.monotonic(), world.last_event()
+    proxy = Chaos(lambda: world.port, anywhere if FAULTS[name] is cuts else lambda n: None)
+    proxy.open()
+    places = world.places()
+    made = [Device(world, user, world.device(user, n), proxy.port, Place(*places[user])) for user in world.users for n in range(devices)]
+    one = Trial(world, events, proxy, made)
+    await gatherResults([Deferred.fromCoroutine(one.load()), Deferred.fromCoroutine(FAULTS[name](one))])  # type: ignore[arg-type]
+    stored = world.stored(before)
+    patience = time.monotonic() + 60
+    while any(len(device.seen) < len(stored[device.user]) for device in made) and time.monotonic() < patience:
+        await rest(0.1)
+    await rest(0.5)                         # for what should not come
+    for device in made:
+        device.client.stop()
+    await gatherResults([device.running for device in made])
+    await proxy.close()
+    return {"struck": one.struck, "events": sum(map(len, stored.values())), "connections": sum(device.client.connections for device in made),
+            **judged(made, stored), "seconds": round(time.monotonic() - started, 1)}
+
+
+def judged(devices: list[Device], stored: dict[int, list[tuple[int, int]]]) -> dict[str, int]:
+    """What came of what should have come: by each device all events of its user, once, by rising number, and no others."""
+    counts = dict.fromkeys(("expected", "seen", "lost", "doubled", "disordered", "strayed", "resyncs"), 0)
+    for device in devices:
+        due, seen = set(stored[device.user]), device.seen
+        counts["expected"] += len(due)
+        counts["seen"] += len(seen)
+        counts["lost"] += len(due - set(seen))
+        counts["doubled"] += len(seen) - len(set(seen))
+        counts["disordered"] += sum(later <= earlier for earlier, later in zip(seen, seen[1:]))
+        counts["strayed"] += len(set(seen) - due)
+        counts["resyncs"] += device.resyncs
+    return counts
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--events", type=int, default=10_000, help="of all kinds of faults together")
+    parser.add_argument("--users", type=int, default=20)
+    parser.add_argument("--devices", type=int, default=3, help="of each user")
+    parser.add_argument("--only", help="the kinds of faults whose names have this in them")
+    parser.add_argument("--json", action="store_true", help="print the counts as one JSON object")
+    parser.add_argument("--seed", type=int, default=1)
+    return parser.parse_args()
+
+
+async def run(wanted: argparse.Namespace) -> bool:
+    """All trials; whether nothing went wrong."""
+    random.seed(wanted.seed)
+    names = [name for name in FAULTS if not wanted.only or wanted.only in name]
+    world = await deferToThread(World, range(1, wanted.users + 1), wanted.devices)
+    results: dict[str, dict[str, float]] = {}
+    try:
+        if not wanted.json:
+            print(f"{'fault':26}", *(f"{column:>11}" for column in COLUMNS))
+        for name in names:
+            counts = results[name] = await trial(world, name, wanted.events // len(names), wanted.devices)
+            if not wanted.json:
+                print(f"{name:26}", *(f"{counts[column]:>11}" for column in COLUMNS), flush=True)
+    finally:
+        await deferToThread(world.close)
+    if wanted.json:
+        print(json.dumps(results))
+    return not any(counts[column] for counts in results.values() for column in MUST_BE_NONE)
+
+
+def main(clock: Any) -> Deferred[None]:
+    """The whole run."""
+    def judge(good: bool) -> None:
+        if not good:
+            raise SystemExit(1)
+    return Deferred.fromCoroutine(run(arguments())).addCallback(judge)
+
+
+if __name__ == "__main__":
+    react(main)
