@@ -144,7 +144,8 @@ class Running:
         if self._reader is not None:
             self._reader.join()
         self._out.close()
-        keep("daemons.log", self.printed)
+        if "interactd" in self.process.args:            # type: ignore[operator]    # twistd's command; other servers log as they like
+            keep("daemons.log", self.printed)
 
 
 class Place:
