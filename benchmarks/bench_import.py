@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import threading
@@ -20,9 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from attrs import evolve
 
 from benchmarks import ring
-from benchmarks.bench_event import OTHER_CORE, ROOT, SERVER_CORE, await_port, free_port, pin, servers, world
+from benchmarks.bench_event import world
+from benchmarks.event_servers import OURS, compared
+from benchmarks.processes import OTHER_CORE, Command, Server, begun, pin
 
 USER, PASSWORD = "ada", "secret"
 
@@ -40,15 +41,11 @@ def shelve(home: Path, cards: int) -> None:
     (home / "users").write_text(f"{USER}:{PASSWORD}\n")
 
 
-def radicale(home: Path) -> tuple[subprocess.Popen[bytes], int]:
-    """Radicale on the other core, and its port."""
-    port = free_port()
-    (home / "config").write_text(f"[server]\nhosts = 127.0.0.1:{port}\ntimeout = 300\n[auth]\ntype = htpasswd\nhtpasswd_filename = {home / 'users'}\n"
+def radicale(home: Path) -> Server:
+    """Radicale, which is to run on the other core."""
+    (home / "config").write_text(f"[server]\ntimeout = 300\n[auth]\ntype = htpasswd\nhtpasswd_filename = {home / 'users'}\n"
                                  f"htpasswd_encryption = plain\n[storage]\nfilesystem_folder = {home / 'data'}\n[logging]\nlevel = error\n")
-    process = subprocess.Popen([sys.executable, "-m", "radicale", "-C", str(home / "config")], stderr=subprocess.DEVNULL)
-    await_port(port, process)
-    pin(psutil.Process(process.pid), OTHER_CORE)
-    return process, port
+    return Server(Command([sys.executable, "-m", "radicale", "-C", str(home / "config"), "--hosts", "127.0.0.1:{port}"]))
 
 
 class Import(threading.Thread):
@@ -88,15 +85,39 @@ class Import(threading.Thread):
 
 def load(port: int, rate: int, seconds: float) -> dict[str, Any]:
     """The figures of some seconds of events."""
-    said = subprocess.run([sys.executable, "-m", "benchmarks.load", str(port), "--clients", "64", "--rate", str(rate), "--seconds", str(seconds)],
-                          cwd=ROOT, capture_output=True, text=True, preexec_fn=lambda: os.sched_setaffinity(0, {OTHER_CORE}))
-    if said.returncode:
-        raise SystemExit(said.stderr)
-    return dict(json.loads(said.stdout.strip().splitlines()[-1]))
+    driver = begun(["benchmarks.load", str(port), "--clients", "64", "--rate", str(rate), "--seconds", str(seconds)])
+    assert driver.stdout is not None
+    figures = [json.loads(line) for line in driver.stdout if line.startswith("{")]
+    if driver.wait() or not figures:
+        raise SystemExit("the load has failed")
+    return dict(figures[-1])
+
+
+def measure(daemon: Server, rate: int, seconds: float) -> None:
+    """Imports once under load and once more without, and prints what it was like; loads of before and after are the idle ones."""
+    load(daemon.port, rate, 3)
+    idle = [load(daemon.port, rate, seconds)]
+    first = Import(daemon.port, daemon.process)
+    first.start()
+    during = []
+    while first.is_alive():
+        during.append(load(daemon.port, rate, seconds))
+    idle += [load(daemon.port, rate, seconds) for _ in range(2)]
+    again = Import(daemon.port, daemon.process)
+    again.start()
+    again.join()
+    print("first import: ", first.said())
+    print("nothing new:  ", again.said())
+    for name in ("frame p50", "frame p99", "put p99"):
+        still, busy = (sorted(figures[name] for figures in runs) for runs in (idle, during[:-1] or during))
+        middle = [runs[len(runs) // 2] for runs in (still, busy)]
+        print(f"{name}: idle {middle[0]:.2f} ms, during the import {middle[1]:.2f} ms, {middle[1] / middle[0]:.2f} times "
+              f"(idle {' '.join(f'{s:.1f}' for s in still)}; during {' '.join(f'{s:.1f}' for s in busy)})")
+    print(*(f"{fault} {sum(figures[fault] for figures in during):.0f}" for fault in ("lost", "doubled", "failed")))
 
 
 def main() -> None:
-    """Imports once under load and once more without, and prints what it was like."""
+    """Starts all and measures."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--cards", type=int, default=20_000)
     options.add_argument("--rate", type=int, default=100)
@@ -107,39 +128,12 @@ def main() -> None:
         home = Path(state)
         ring.write(home / "keys")
         shelve(home, o.cards)
-        shelf, shelf_port = radicale(home)
-        command, environ = servers(dsn, state)["interactd"]
-        port = free_port()
-        process = subprocess.Popen([part.replace("{port}", str(port)) for part in command], cwd=ROOT, stdout=subprocess.DEVNULL,
-                                   stderr=None if os.environ.get("VERBOSE") else subprocess.DEVNULL, env={
-                                       **os.environ, "PYTHONPATH": str(ROOT), **environ, "INTERACTD_IMPORTS_TIMEOUT": "600",
-                                       "INTERACTD_IMPORTS_SERVERS": f"carddav http://127.0.0.1:{shelf_port} private"})
-        try:
-            daemon = psutil.Process(process.pid)
-            pin(daemon, SERVER_CORE)
-            await_port(port, process)
-            load(port, o.rate, 3)
-            idle = load(port, o.rate, o.seconds)
-            first = Import(port, daemon)
-            first.start()
-            during = []
-            while first.is_alive():
-                during.append(load(port, o.rate, o.seconds))
-            print("first import: ", first.said())
-            again = Import(port, daemon)
-            again.start()
-            again.join()
-            print("nothing new:  ", again.said())
-            for name in ("frame p50", "frame p99", "put p99"):
-                seen = sorted(figures[name] for figures in during[:-1] or during)
-                print(f"{name}: idle {idle[name]:.2f} ms, during the import {seen[len(seen) // 2]:.2f} ms "
-                      f"({seen[len(seen) // 2] / idle[name]:.2f} times; each {o.seconds:.0f} s: {' '.join(f'{s:.1f}' for s in seen)})")
-            print("lost", sum(f["lost"] for f in during), "doubled", sum(f["doubled"] for f in during), "failed", sum(f["failed"] for f in during))
-        finally:
-            process.terminate()
-            process.wait()
-            shelf.terminate()
-            shelf.wait()
+        with radicale(home) as shelf:
+            pin(shelf.process, OTHER_CORE)
+            command = compared(dsn, state, None)[OURS].command
+            more = {"INTERACTD_IMPORTS_TIMEOUT": "600", "INTERACTD_IMPORTS_SERVERS": f"carddav http://127.0.0.1:{shelf.port} private"}
+            with Server(evolve(command, environ={**command.environ, **more})) as daemon:
+                measure(daemon, o.rate, o.seconds)
 
 
 if __name__ == "__main__":
