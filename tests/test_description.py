@@ -29,6 +29,21 @@ class Description(ApiCase):
         self.assertIn("94010124005002", note["responses"]["401"]["description"])
         self.assertEqual(note["security"], [{"authToken": []}, {"bearer": []}])
 
+    async def test_nothing_is_left_out(self) -> None:
+        """Each operation says what it does and what it answers, each parameter has an example, each error its codes and schema."""
+        reply, faults = await self.get("/v2/openapi.json"), []
+        for path, operations in reply.json["paths"].items():
+            for verb, one in operations.items():
+                faults += [f"{verb} {path}: {key} is not said" for key in ("summary", "tags", "operationId", "responses") if not one.get(key)]
+                faults += [f"{verb} {path}: {p['name']} has no example" for p in one["parameters"] if not ("example" in p or "enum" in p["schema"])]
+                for status, answer in one["responses"].items():
+                    told = [content["schema"] or media.startswith("image/") for media, content in answer.get("content", {}).items()]
+                    if status not in ("101", "304") and not (told and all(told)):
+                        faults.append(f"{verb} {path}: what {status} holds is not said")
+                    if status >= "400" and not re.match(r"\d{14} ", answer["description"]):
+                        faults.append(f"{verb} {path}: {status} has no codes")
+        self.assertEqual([], faults, "\n".join(faults))
+
     async def test_calls_of_one_path_and_verb(self) -> None:
         """They are one operation with a `cmd`, which must be given where no call goes without."""
         paths = (await self.get("/v2/openapi.json")).json["paths"]
@@ -59,6 +74,10 @@ class BehindAPrefix(ApiCase):
     async def test_the_page_names_it(self) -> None:
         """The page's parts are asked for under the prefix."""
         self.assertIn(b'src="/interact/docs/start.js"', (await self.get("/docs")).raw)
+
+    async def test_the_description_names_it(self) -> None:
+        """Its paths stand below the prefix."""
+        self.assertEqual((await self.get("/v2/openapi.json")).json["servers"], [{"url": "/interact"}])
 
 
 class Probes(ApiCase):

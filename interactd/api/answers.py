@@ -16,6 +16,7 @@ ERROR: Schema = {
         "devmsg": {"type": "string", "description": "Safe to show."},
         "details": {"type": "array", "items": {"type": "object", "required": ["attribute", "problem"], "properties": {
             "attribute": {"type": "string"}, "problem": {"type": "string"}}}}}}
+RETRY: Schema = {"Retry-After": {"description": "Seconds after which to come again.", "schema": {"type": "integer", "minimum": 1}}}
 PAGE = {"length": {"type": "integer"}, "startIndex": {"type": "integer"}, "totalLength": {"type": "integer"}}
 TOKENS = ("token missing", 5001), ("token unknown, expired or revoked", 5002)
 
@@ -98,8 +99,9 @@ def described(call: Call, faults: Iterable[ApiError]) -> dict[str, list[tuple[in
     return by_status
 
 
-def response(codes: list[tuple[int, str]], others: list[Schema]) -> Schema:
+def response(status: str, codes: list[tuple[int, str]], others: list[Schema]) -> Schema:
     """One status of an operation with its codes."""
     lines = "; ".join(f"{code:014d} {said}" for code, said in codes)
     schema = {"allOf": [{"$ref": REFER + "Error"}, {"properties": {"error": {"examples": [code for code, _ in codes]}}}]}
-    return {"description": lines, "content": {"application/json": {"schema": {"anyOf": [schema, *others]} if others else schema}}}
+    waits = {"headers": RETRY} if status in ("429", "503") else {}
+    return {"description": lines, **waits, "content": {"application/json": {"schema": {"anyOf": [schema, *others]} if others else schema}}}

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +70,7 @@ class Param:
     default: Any = None
     example: Any = None
     aliases: tuple[str, ...] = ()                # other names it is known by, served but not described
+    about: str = ""                              # what it says, for OpenAPI
 
 
 def number(low: int, high: int) -> Callable[[str], int]:
@@ -108,9 +109,10 @@ def flag(name: str) -> Param:
 
 
 ID_LIST = {"type": "string", "pattern": r"^[1-9]\d{0,17}(,[1-9]\d{0,17})*$"}
-IDS = Param("ids", id_list, ID_LIST, required=True, example="1,3,45")
-OFFSET = Param("offset", number(0, 2**31 - 1), {"type": "integer", "minimum": 0, "maximum": 2**31 - 1}, example=5)
-LIMIT = Param("limit", number(1, 2**31 - 1), {"type": "integer", "minimum": 1, "maximum": 2**31 - 1}, example=25)
+IDS = Param("ids", id_list, ID_LIST, required=True, example="1,3,45", about="Which ones; if one is not there, nothing is done.")
+OFFSET = Param("offset", number(0, 2**31 - 1), {"type": "integer", "minimum": 0, "maximum": 2**31 - 1}, example=5,
+               about="How many to leave out at the beginning; with it or `limit` the answer is a page.")
+LIMIT = Param("limit", number(1, 2**31 - 1), {"type": "integer", "minimum": 1, "maximum": 2**31 - 1}, example=25, about="How many at most.")
 PAGING = (OFFSET, LIMIT)
 
 
@@ -148,6 +150,8 @@ class Call:
     example: Any = None                          # a body, for OpenAPI
     refuses: tuple[ApiError, ...] = ()           # errors beyond those that follow from this declaration, for OpenAPI
     partly: Any = None                           # schema of an answer of which all parts failed, for OpenAPI
+    also: Mapping[int, Any] = {}                 # other successes: HTTP status -> schema of the answer, for OpenAPI
+    headers: tuple[Mapping[str, Any], ...] = ()  # request headers beside the credentials, as OpenAPI writes them
     ids: int = field(init=False)
 
     @ids.default

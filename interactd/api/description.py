@@ -33,12 +33,12 @@ MEDIA = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 @call("GET", "/v2/openapi.json", may=PUBLIC, realm=0, name="description.openapi", answer={"type": "object", "required": ["openapi", "paths"]})
 async def openapi(c: Context) -> Answer:
     """This description (OpenAPI 3.1)."""
-    return plain(_described(c.app.calls))
+    return plain(_described(c.app.calls, _root(c)))
 
 
 @lru_cache(maxsize=4)
-def _described(calls: tuple[Call, ...]) -> bytes:
-    return orjson.dumps(document(calls))
+def _described(calls: tuple[Call, ...], root: str) -> bytes:
+    return orjson.dumps({**document(calls), **({"servers": [{"url": root}]} if root else {})})
 
 
 @call("GET", "/docs", may=PUBLIC, realm=0, name="description.page", media=("text/html",), answer={"type": "string"})

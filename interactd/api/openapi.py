@@ -28,7 +28,8 @@ SCHEMES: dict[str, Schema] = {
     "queryToken": {"type": "apiKey", "in": "query", "name": "authToken", "description": "Only where a socket opens."},
     "triggerToken": {"type": "apiKey", "in": "header", "name": "triggerToken", "description": "From `PUT /v2/triggerDevices`."},
 }
-KNOWN: Schema = {"name": "If-None-Match", "in": "header", "description": "ETags of what the client has already.", "schema": {"type": "string"}}
+KNOWN: Schema = {"name": "If-None-Match", "in": "header", "description": "ETags of what the client has already.", "schema": {"type": "string"},
+                 "example": '"5f3a9c-64"'}
 CALLBACK: Schema = {"name": "callback", "in": "query", "description": "JSONP: the function that the script calls.",
                     "schema": {"type": "string", "maxLength": 128, "pattern": r"^[A-Za-z_$][\w$]*(\.[A-Za-z_$][\w$]*)*$"},
                     "example": "jsonpcallback"}
@@ -62,8 +63,8 @@ def _operation(group: tuple[Call, ...], schemas: Schemas) -> Schema:
     first = group[0]
     operation: Schema = {
         "operationId": first.name, "summary": "; ".join(c.summary.rstrip(".") for c in group), "tags": [first.name.partition(".")[0]],
-        "parameters": [*_ids(first), *_commands(group), *_query(group), *([KNOWN] if first.cached else [])], "security": _security(group),
-        "responses": _responses(group, schemas)}
+        "parameters": [*_ids(first), *_commands(group), *_query(group), *_headers(group)],
+        "security": _security(group), "responses": _responses(group, schemas)}
     if any(c.cmd for c in group):
         operation["description"] = "\n".join(f"- `{'cmd=' + c.cmd if c.cmd else 'no cmd'}` ({c.name}): {c.summary}" for c in group)
     if first.may.role != "user":
@@ -98,9 +99,15 @@ def _param(param: Param, users: list[Call], group: tuple[Call, ...]) -> Schema:
     made: Schema = {"name": param.name, "in": "query", "schema": {**param.schema, **given}}
     if param.required and len(users) == len(group):
         made["required"] = True
-    if len(users) < len(group):
-        made["description"] = ("Needed with " if param.required else "With ") + ", ".join(f"`cmd={c.cmd}`" for c in users) + "."
+    where = ("Needed with " if param.required else "With ") + ", ".join(f"`cmd={c.cmd}`" for c in users) + "."
+    about = [part for part in (param.about, where if len(users) < len(group) else "") if part]
+    if about:
+        made["description"] = " ".join(about)
     return {**made, "example": param.example} if param.example is not None else made
+
+
+def _headers(group: tuple[Call, ...]) -> list[Any]:
+    return [*([KNOWN] if group[0].cached else []), *(header for call in group for header in call.headers)]
 
 
 def _security(group: tuple[Call, ...]) -> list[dict[str, list[str]]]:
@@ -150,6 +157,9 @@ def _responses(group: tuple[Call, ...], schemas: Schemas) -> Schema:
     made: Schema = {}
     for status in sorted({c.success for c in group}):
         made[str(status)] = _success([c for c in group if c.success == status], schemas)
+    for call in group:
+        made.update({str(status): {"description": "success", "content": {"application/json": {"schema": schemas.answer(said)}}}
+                     for status, said in call.also.items()})
     if group[0].cached:
         made["304"] = {"description": "not changed"}
     codes: dict[str, dict[int, str]] = {}
@@ -157,7 +167,7 @@ def _responses(group: tuple[Call, ...], schemas: Schemas) -> Schema:
         for code, found in answers.described(call, answers.errors(call)).items():
             codes.setdefault(code, {}).update(found)
     for code in sorted(codes):
-        made[code] = answers.response(sorted(codes[code].items()), [schemas.answer(c.partly) for c in group if c.partly])
+        made[code] = answers.response(code, sorted(codes[code].items()), [schemas.answer(c.partly) for c in group if c.partly])
     return made
 
 

@@ -96,6 +96,10 @@ def _element(c: Context, outcome: Outcome) -> str:
 
 SINGLE = {"type": "object", "required": ["code", "devmsg"], "properties": {
     "code": {"type": "integer"}, "devmsg": {"type": "string"}, "entity": Interaction}}
+DUPLICATE = {"description": "The event was known already, and has been deleted meanwhile.", "type": "object", "required": ["code", "devmsg"],
+             "properties": {"code": {"const": 200}, "devmsg": {"type": "string"}}}
+KEY = {"name": "Idempotency-Key", "in": "header", "schema": {"type": "string", "maxLength": 255}, "example": "call-4711",
+       "description": "The same key of the same device within 24 h is the same event; in an array, key and position."}
 SEVERAL = {"type": "object", "required": ["code", "entities"], "properties": {
     "code": {"type": "integer"}, "entities": {"type": "array", "items": {"description": "In order: an interaction, or an error.", "type": "object"}}}}
 CALLS = (Call("PUT", "/v2/interactions", "interaction.put", TRIGGER, 12, ENTITY.realm, put, kind="interaction", read=read, create=True,
@@ -103,4 +107,4 @@ CALLS = (Call("PUT", "/v2/interactions", "interaction.put", TRIGGER, 12, ENTITY.
               body_schema={"anyOf": [Interaction, {"type": "array", "items": Interaction, "minItems": 1, "maxItems": MOST}]},
               example={"type": "call-incoming", "data": "555-12345", "receiverId": "john.doe@interact.io"},
               refuses=(Conflict("the same Idempotency-Key with another body"), TooMany("the token's fair share is used up")),
-              summary="Trigger an event, or up to 500 at once"),)
+              also={200: DUPLICATE}, headers=(KEY,), summary="Trigger an event, or up to 500 at once"),)
