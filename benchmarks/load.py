@@ -222,8 +222,8 @@ class Load:
                 break
             await asyncio.sleep(0.05)
         return {"events": len(puts), "events/s": len(puts) / elapsed,
-                "put p50": _at(puts, .5), "put p99": _at(puts, .99), "frame p50": _at(frames, .5),
-                "frame p99": _at(frames, .99), "lost": len(self.put_at), **self.counts}
+                "put p50": at(puts, .5), "put p99": at(puts, .99), "frame p50": at(frames, .5),
+                "frame p99": at(frames, .99), "lost": len(self.put_at), **self.counts}
 
     async def _paced(self, rate: float) -> None:
         start = time.perf_counter()
@@ -233,7 +233,8 @@ class Load:
                 self.fire()
 
 
-def _at(ordered: list[float], share: float) -> float:
+def at(ordered: list[float], share: float) -> float:
+    """Milliseconds below which this share of the times lies."""
     return round(ordered[int(share * (len(ordered) - 1))] * 1000, 3) if ordered else float("nan")
 
 
