@@ -17,6 +17,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from benchmarks import bench_event, ring
 from benchmarks.api_load import CONTACTS, FIRST, LOADS, USERS
 from benchmarks.bench_event import OTHER_CORE, ROOT, Server, execute, world
@@ -25,6 +27,7 @@ from interactd.calls import CALLS
 PEER = "fastapi"
 EMPTY = "TRUNCATE notes, activities"
 BESIDE = "one contact, beside a long list"
+ALONE = (BESIDE, "sync")          # what the peer does not have
 LONG = 200_000
 SEED = f"""
 INSERT INTO contacts (id, user_id, contact_type, first_name, last_name, profession, seq) OVERRIDING SYSTEM VALUE
@@ -61,19 +64,32 @@ def loads() -> dict[str, list[str]]:
     return {**found, BESIDE: ["one contact", "--beside", "--clients", "1"]}
 
 
-def measure(server: Server, wanted: list[str], seconds: float, clients: int) -> dict[str, dict[str, Any]]:
+def busy(processes: list[psutil.Process]) -> float:
+    """Seconds of processor time that those which still are there have had."""
+    return float(sum(sum(p.cpu_times()[:2]) for p in processes if p.is_running()))
+
+
+def backends(dsn: str) -> list[psutil.Process]:
+    """The processes of PostgreSQL."""
+    folder = execute(dsn, "SHOW data_directory")[0][0]
+    return list(psutil.Process(int((Path(folder) / "postmaster.pid").read_text().split()[0])).children())
+
+
+def measure(server: Server, dsn: str, wanted: list[str], seconds: float, clients: int) -> dict[str, dict[str, Any]]:
     """Load -> figures of one server."""
     found: dict[str, dict[str, Any]] = {}
     with server.running() as (port, process):
         for load in wanted:
-            before = sum(process.cpu_times()[:2])
+            postgres = backends(dsn)
+            before, before_pg = busy([process]), busy(postgres)
             said = subprocess.run([sys.executable, "-m", "benchmarks.api_load", str(port), "--seconds", str(seconds), "--clients", str(clients),
                                    *loads()[load]], cwd=ROOT, capture_output=True, text=True,
                                   preexec_fn=lambda: os.sched_setaffinity(0, {OTHER_CORE}))
             if said.returncode:
                 raise SystemExit(said.stderr)
             figures = json.loads(said.stdout.strip().splitlines()[-1])
-            figures["cpu us"] = (sum(process.cpu_times()[:2]) - before) / max(1, figures["answered"]) * 1e6
+            for column, spent in (("cpu us", busy([process]) - before), ("postgres us", busy(postgres) - before_pg)):
+                figures[column] = spent / max(1, figures["answered"]) * 1e6
             found[load] = figures
     return found
 
@@ -92,7 +108,7 @@ def alike(results: dict[str, dict[str, list[dict[str, Any]]]]) -> None:
 
 def report(results: dict[str, dict[str, list[dict[str, Any]]]]) -> None:
     """The table."""
-    columns = ("requests/s", "p50", "p99", "max", "cpu us")
+    columns = ("requests/s", "p50", "p99", "max", "cpu us", "postgres us")
     print(f"{'load':32} {'server':10}", *(f"{c:>11}" for c in columns), f"{'failed':>7}")
     for load in loads():
         for name, by_load in results.items():
@@ -103,8 +119,9 @@ def report(results: dict[str, dict[str, list[dict[str, Any]]]]) -> None:
     for load in loads():
         ours, theirs = results["interactd"].get(load), results[PEER].get(load)
         if ours and theirs:
-            by = {c: statistics.median(a[c] / b[c] for a, b in zip(ours, theirs)) for c in ("requests/s", "cpu us")}
-            print(f"ratio to {PEER}, {load}: requests/s {by['requests/s']:.2f}, processor time a request {by['cpu us']:.2f}")
+            by = {c: statistics.median(a[c] / b[c] for a, b in zip(ours, theirs)) for c in ("requests/s", "cpu us", "postgres us")}
+            print(f"ratio to {PEER}, {load}: requests/s {by['requests/s']:.2f}, processor time of the server {by['cpu us']:.2f}, "
+                  f"of PostgreSQL {by['postgres us']:.2f}")
 
 
 def main() -> None:
@@ -124,8 +141,8 @@ def main() -> None:
         for _ in range(o.rounds):
             for name, server in servers(dsn, state).items():
                 execute(dsn, EMPTY)
-                wanted = [load for load in o.loads if name != PEER or load != BESIDE]
-                for load, figures in measure(server, wanted, o.seconds, o.clients).items():
+                wanted = [load for load in o.loads if name != PEER or load not in ALONE]
+                for load, figures in measure(server, dsn, wanted, o.seconds, o.clients).items():
                     results.setdefault(name, {}).setdefault(load, []).append(figures)
     alike(results)
     report(results)

@@ -12,8 +12,13 @@ if TYPE_CHECKING:
 
 def shown(fields: tuple[Field, ...], alias: str = "t") -> str:
     """The JSON of a row as the API shows it; unset values are left out."""
+    return f"json_strip_nulls({inside(fields, alias)})"
+
+
+def inside(fields: tuple[Field, ...], alias: str) -> str:
+    """The JSON of a row inside another one's, which leaves out the unset values of both."""
     pairs = ", ".join(f"'{f.key}', {f.shown.replace('{t}', alias)}" for f in fields if f.shown)
-    return f"json_strip_nulls(json_build_object({pairs}))"
+    return f"json_build_object({pairs})"
 
 
 def remember(e: Entity) -> Statement:

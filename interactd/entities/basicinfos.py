@@ -48,7 +48,7 @@ class CountedInfo(BasicInfo):
     last_excluded: int = count("last_excluded")
 
 
-SHOWN = sql.shown(fields_of(BasicInfo), "b")
+SHOWN = sql.inside(fields_of(BasicInfo), "b")
 STORED = "type, subtype, value, identifier, excluded, canon, ext, nsn, tail, canon_version"
 
 VALUES = Statement("basic_infos_values", "SELECT b.id, b.value FROM basic_infos b WHERE b.user_id = :owner AND b.id = ANY(:ids::bigint[])")

@@ -77,13 +77,13 @@ def of_contact(table: str, alias: str, shown: str, order: str, where: str = "tru
             f"WHERE {alias}.user_id = {{t}}.user_id AND {alias}.contact_id = {{t}}.id AND {where})")
 
 
-ADDRESSES = of_contact("addresses", "a", sql.shown(fields_of(Address), "a"), "a.id")
+ADDRESSES = of_contact("addresses", "a", sql.inside(fields_of(Address), "a"), "a.id")
 TAGS = of_contact("contact_tags", "g", "g.tag", "g.tag")
 SEARCH_TERMS = of_contact("contact_search_terms", "s", "s.term", "s.term")
-PROFILES = """(SELECT json_object_agg(n.network,
-    json_build_object('connected', coalesce(p.connected, false), 'username', p.username, 'url', p.url) ORDER BY n.place)
-  FROM unnest('{%s}'::text[]) WITH ORDINALITY n (network, place)
-  LEFT JOIN contact_profiles p ON p.user_id = {t}.user_id AND p.contact_id = {t}.id AND p.network = n.network)""" % ",".join(NETWORKS)
+PROFILES = """(SELECT json_build_object(%s) FROM (
+  SELECT p.network, json_build_object('connected', p.connected, 'username', p.username, 'url', p.url)::text AS entity
+  FROM contact_profiles p WHERE p.user_id = {t}.user_id AND p.contact_id = {t}.id OFFSET 0) p)""" % ", ".join(
+    f"""'{n}', coalesce(max(p.entity) FILTER (WHERE p.network = '{n}'), '{{"connected": false}}')::json""" for n in NETWORKS)
 CUSTOM_FIELDS = """(SELECT coalesce(json_agg(json_build_object('id', f.id, 'name', f.name, 'value', v.value) ORDER BY f.id), '[]')
   FROM contact_custom_values v JOIN custom_fields f ON f.id = v.custom_field_id WHERE v.user_id = {t}.user_id AND v.contact_id = {t}.id)"""
 RELATED_TO = """(SELECT coalesce(json_agg(o.id ORDER BY o.id), '[]') FROM (

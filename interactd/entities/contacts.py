@@ -29,9 +29,9 @@ ORGANIZATION = {"organization_name": "organizationName", "business": "business"}
 IDS = {"type": "array", "items": {"type": "integer", "format": "int64"}}
 
 
-def _attached(table: str, condition: str = "x.contact_id = {t}.id") -> Any:
-    return server(table, IDS, f"(SELECT coalesce(json_agg(x.id ORDER BY x.id), '[]') FROM {table} x "
-                              f"WHERE x.user_id = {{t}}.user_id AND {condition})")
+def _attached(table: str, *columns: str) -> Any:
+    rows = " UNION ALL ".join(f"SELECT x.id FROM {table} x WHERE x.user_id = {{t}}.user_id AND x.{column} = {{t}}.id" for column in columns)
+    return server(table, IDS, f"(SELECT coalesce(json_agg(x.id ORDER BY x.id), '[]') FROM ({rows}) x)")
 
 
 def _expected_version() -> Any:
@@ -61,10 +61,10 @@ class Contact:
     custom_fields: list[CustomValue] = items(CustomValue, parts.CUSTOM_FIELDS)
     related_to: list[int] = ids("related_to", parts.RELATED_TO)
     pictures: list[dict[str, str]] = server("pictures", {"type": "array", "items": {"type": "object"}}, PICTURES)
-    deals: list[int] = _attached("deals")
-    notes: list[int] = _attached("notes")
-    tasks: list[int] = _attached("tasks")
-    interactions: list[int] = _attached("interactions", "(x.person_id = {t}.id OR x.organization_id = {t}.id)")
+    deals: list[int] = _attached("deals", "contact_id")
+    notes: list[int] = _attached("notes", "contact_id")
+    tasks: list[int] = _attached("tasks", "contact_id")
+    interactions: list[int] = _attached("interactions", "person_id", "organization_id")
     display_name: str = server("display_name", {"type": "string"})
     created: int = stamp("created")
     changed: int = stamp("changed")
