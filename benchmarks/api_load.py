@@ -109,8 +109,8 @@ class Load:
         self.looping = False
         if lists:
             lists.cancel()
-        return {"requests": len(took), "requests/s": len(took) / elapsed, "p50": at(took, .5), "p99": at(took, .99), "max": at(took, 1), "failed": self.failed,
-                "sample": sample}
+        return {"requests": len(took), "requests/s": len(took) / elapsed, "p50": at(took, .5), "p99": at(took, .99), "max": at(took, 1),
+                "failed": self.failed, "sample": sample}
 
     async def _listing(self) -> None:
         while True:

@@ -2,33 +2,36 @@
 
     scripts/bench api [--rounds 3] [--seconds 5]
 
-The server has one core, PostgreSQL and the load the other. Every round runs every server, so that a busy machine hits all alike.
-Prints medians, and ratios to the FastAPI peer; processor time a request is what a busy machine spoils least.
+The servers have one core, PostgreSQL and the load the other. Both run all the time and are driven in turn, so that a busy machine hits
+both alike. Prints medians, processor time per request of each process tree, and ratios to the peer. README.md says what they mean.
 """
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from benchmarks import bench_event, ring
+from benchmarks import event_servers, ring
 from benchmarks.api_load import CONTACTS, FIRST, LOADS, USERS
-from benchmarks.bench_event import OTHER_CORE, ROOT, Server, execute, world
+from benchmarks.bench_event import world
+from benchmarks.event_servers import OURS
+from benchmarks.processes import OTHER_CORE, Command, Server, begun, pin, postmaster, seconds
 from interactd.calls import CALLS
+from tests.postgres import execute
 
 PEER = "fastapi"
-EMPTY = "TRUNCATE notes, activities"
 BESIDE = "one contact, beside a long list"
 ALONE = (BESIDE, "sync")          # what the peer does not have
 LONG = 200_000
+SHOWN = ("requests/s", "p50", "p99", "max", "server us", "postgres us", "load us", "could do")
+Runs = dict[str, dict[str, list[dict[str, Any]]]]          # load -> server -> the figures of each round
 SEED = f"""
 INSERT INTO contacts (id, user_id, contact_type, first_name, last_name, profession, seq) OVERRIDING SYSTEM VALUE
   SELECT {FIRST} + (u - 1) * {CONTACTS} + g, u, 'person', 'Ada ' || g, 'Lovelace', 'mathematician', 0
@@ -50,11 +53,10 @@ INSERT INTO interactions (user_id, type, data, time, sort_time, created_seq, seq
 """
 
 
-def servers(dsn: str, state: str) -> dict[str, Server]:
-    """By name. Neither writes an access log."""
-    ours = bench_event.servers(dsn, state)["interactd"]
-    return {"interactd": Server(ours.command, {**ours.environ, "INTERACTD_LOG_ACCESS_SAMPLE": "0"}),
-            PEER: Server([sys.executable, "-m", "benchmarks.peers.fastapi_api", "{port}", dsn], {})}
+def commands(dsn: str, state: str) -> dict[str, Command]:
+    """By name, ours first. Neither writes an access log."""
+    return {OURS: event_servers.compared(dsn, state, None)[OURS].command,
+            PEER: Command([sys.executable, "-m", "benchmarks.peers.fastapi_api", "{port}", dsn])}
 
 
 def loads() -> dict[str, list[str]]:
@@ -64,88 +66,86 @@ def loads() -> dict[str, list[str]]:
     return {**found, BESIDE: ["one contact", "--beside", "--clients", "1"]}
 
 
-def busy(processes: list[psutil.Process]) -> float:
-    """Seconds of processor time that those which still are there have had."""
-    return float(sum(sum(p.cpu_times()[:2]) for p in processes if p.is_running()))
+def measure(server: Server, dsn: str, load: str, o: argparse.Namespace) -> dict[str, Any]:
+    """The figures of one stretch; processor times are those between the load's two marks."""
+    execute(dsn, "TRUNCATE notes, activities")
+    driver = begun(["benchmarks.api_load", str(server.port), "--seconds", str(o.seconds), "--clients", str(o.clients), *loads()[load]])
+    trees = {"server us": server.process, "postgres us": postmaster(dsn), "load us": psutil.Process(driver.pid)}
+    assert driver.stdout is not None
+    marks: list[dict[str, float]] = []
+    figures: dict[str, Any] = {}
+    for line in driver.stdout:
+        if line.strip() == "mark":
+            marks.append({name: seconds(tree) for name, tree in trees.items()})
+        elif line.startswith("{"):
+            figures = json.loads(line)
+    if driver.wait() or len(marks) != 2:
+        raise SystemExit("the load has failed")
+    used = {name: (marks[1][name] - marks[0][name]) / max(1, figures["requests"]) * 1e6 for name in trees}
+    return {**figures, **used, "could do": 1e6 / max(used["server us"], used["postgres us"])}
 
 
-def backends(dsn: str) -> list[psutil.Process]:
-    """The processes of PostgreSQL."""
-    folder = execute(dsn, "SHOW data_directory")[0][0]
-    return list(psutil.Process(int((Path(folder) / "postmaster.pid").read_text().split()[0])).children())
-
-
-def measure(server: Server, dsn: str, wanted: list[str], seconds: float, clients: int) -> dict[str, dict[str, Any]]:
-    """Load -> figures of one server."""
-    found: dict[str, dict[str, Any]] = {}
-    with server.running() as (port, process):
-        for load in wanted:
-            postgres = backends(dsn)
-            before, before_pg = busy([process]), busy(postgres)
-            said = subprocess.run([sys.executable, "-m", "benchmarks.api_load", str(port), "--seconds", str(seconds), "--clients", str(clients),
-                                   *loads()[load]], cwd=ROOT, capture_output=True, text=True,
-                                  preexec_fn=lambda: os.sched_setaffinity(0, {OTHER_CORE}))
-            if said.returncode:
-                raise SystemExit(said.stderr)
-            figures = json.loads(said.stdout.strip().splitlines()[-1])
-            for column, spent in (("cpu us", busy([process]) - before), ("postgres us", busy(postgres) - before_pg)):
-                figures[column] = spent / max(1, figures["answered"]) * 1e6
-            found[load] = figures
-    return found
-
-
-def alike(results: dict[str, dict[str, list[dict[str, Any]]]]) -> None:
+def alike(runs: Runs) -> None:
     """Ends the run if the servers do not answer the same."""
-    for load, runs in results["interactd"].items():
-        for theirs in results[PEER].get(load, [])[:1]:
-            ours = runs[0]["sample"]
+    for load, by_server in runs.items():
+        if load not in ALONE:
+            ours, theirs = (by_server[name][0]["sample"] for name in (OURS, PEER))
             if load == "new note":
-                for sample in (ours, theirs["sample"]):
+                for sample in (ours, theirs):
                     sample["entity"].update(id=0, timestamp=0)
-            if load != "sync" and ours != theirs["sample"]:
-                raise SystemExit(f"{load}: the answers differ\n{json.dumps(ours)[:2000]}\n{json.dumps(theirs['sample'])[:2000]}")
+            if ours != theirs:
+                raise SystemExit(f"{load}: the answers differ\n{json.dumps(ours)[:2000]}\n{json.dumps(theirs)[:2000]}")
 
 
-def report(results: dict[str, dict[str, list[dict[str, Any]]]]) -> None:
-    """The table."""
-    columns = ("requests/s", "p50", "p99", "max", "cpu us", "postgres us")
-    print(f"{'load':32} {'server':10}", *(f"{c:>11}" for c in columns), f"{'failed':>7}")
-    for load in loads():
-        for name, by_load in results.items():
-            runs = by_load.get(load, [])
-            if runs:
-                middle = [statistics.median(r[c] for r in runs) for c in columns]
-                print(f"{load:32} {name:10}", *(f"{m:11.2f}" for m in middle), f"{sum(r['failed'] for r in runs):7}")
-    for load in loads():
-        ours, theirs = results["interactd"].get(load), results[PEER].get(load)
-        if ours and theirs:
-            by = {c: statistics.median(a[c] / b[c] for a, b in zip(ours, theirs)) for c in ("requests/s", "cpu us", "postgres us")}
-            print(f"ratio to {PEER}, {load}: requests/s {by['requests/s']:.2f}, processor time of the server {by['cpu us']:.2f}, "
-                  f"of PostgreSQL {by['postgres us']:.2f}")
+def report(runs: Runs) -> None:
+    """The tables."""
+    for load, by_server in runs.items():
+        print(f"\n{load:32}", *(f"{column:>11}" for column in SHOWN), f"{'failed':>7}")
+        for name, figures in by_server.items():
+            middle = [statistics.median(f[column] for f in figures) for column in SHOWN]
+            print(f"{name:32}", *(f"{m:11.2f}" if m < 100 else f"{m:11.0f}" for m in middle), f"{sum(f['failed'] for f in figures):7}")
+    print("\ninteractd beside the peer, round by round: median (lowest to highest)")
+    for load, by_server in runs.items():
+        if PEER in by_server:
+            pairs = list(zip(by_server[OURS], by_server[PEER]))
+            ratios = {column: sorted(a[column] / b[column] for a, b in pairs) for column in ("requests/s", "could do", "server us", "postgres us")}
+            said = (f"{column} {statistics.median(r):.2f} ({r[0]:.2f} to {r[-1]:.2f})" for column, r in ratios.items())
+            print(f"{load:14}", "   ".join(said))
+
+
+def driven(dsn: str, state: str, o: argparse.Namespace) -> Runs:
+    """Both servers at once, each driven in its turn."""
+    runs: Runs = {load: {} for load in o.loads}
+    with ExitStack() as running:
+        up = {name: running.enter_context(Server(command)) for name, command in commands(dsn, state).items()}
+        pin(postmaster(dsn), OTHER_CORE)
+        for turn in range(o.rounds):
+            for load in o.loads:
+                for name in list(up)[::-1] if turn % 2 else list(up):
+                    if name == OURS or load not in ALONE:
+                        figures = measure(up[name], dsn, load, o)
+                        runs[load].setdefault(name, []).append(figures)
+                        print(f"round {turn + 1} of {o.rounds}: {load}, {name}: {figures['requests/s']:.0f}/s", file=sys.stderr)
+    return runs
 
 
 def main() -> None:
-    """Runs the rounds and prints the table."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Runs the rounds and prints the tables."""
+    options: Any = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--rounds", type=int, default=3)
-    options.add_argument("--seconds", type=float, default=5)
+    options.add_argument("--seconds", type=float, default=4)
     options.add_argument("--clients", type=int, default=16)
     options.add_argument("--loads", nargs="*", default=list(loads()), choices=list(loads()))
     o = options.parse_args()
     dsn = world()
     execute(dsn, SEED)
+    execute(dsn, "CHECKPOINT")
     execute(dsn, "VACUUM ANALYZE")
-    results: dict[str, dict[str, list[dict[str, Any]]]] = {}
     with tempfile.TemporaryDirectory() as state:
         ring.write(Path(state) / "keys")
-        for _ in range(o.rounds):
-            for name, server in servers(dsn, state).items():
-                execute(dsn, EMPTY)
-                wanted = [load for load in o.loads if name != PEER or load not in ALONE]
-                for load, figures in measure(server, dsn, wanted, o.seconds, o.clients).items():
-                    results.setdefault(name, {}).setdefault(load, []).append(figures)
-    alike(results)
-    report(results)
+        runs = driven(dsn, state, o)
+    alike(runs)
+    report(runs)
 
 
 if __name__ == "__main__":
