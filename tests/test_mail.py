@@ -4,7 +4,7 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.protocols.basic import LineReceiver
@@ -92,6 +92,22 @@ class Sending(TestCase):
         await port.stopListening()
         self.assertFalse((await self.fails(mail)).final)
 
+    async def test_given_up(self) -> None:
+        """A delivery that is cancelled, as at the stop of the daemon, ends at once: while it connects, and while the server is silent."""
+        quiet: Deferred[None] = Deferred()
+        factory = Factory.forProtocol(Silent)
+        port = reactor.listenTCP(0, factory, interface="127.0.0.1")  # type: ignore[attr-defined]
+        self.addCleanup(port.stopListening)
+        factory.buildProtocol = lambda _: quiet.callback(None) or Silent()
+        mail = office(self).settings(port=port.getHost().port)
+        connecting = Deferred.fromCoroutine(self.send(mail))
+        connecting.cancel()
+        await self.assertFailure(connecting, CancelledError, NotDelivered)
+        talking = Deferred.fromCoroutine(self.send(mail))
+        await quiet
+        talking.cancel()
+        await self.assertFailure(talking, CancelledError)
+
     async def test_refused(self) -> None:
         """4xx is tried again, 5xx is not; nor is an address that no server takes."""
         for step in ("RCPT", "DATA"):
@@ -165,7 +181,7 @@ class Waiting(SynchronousTestCase):
 
     def test_full_and_stopped(self) -> None:
         """What has no room, and what is under way at the stop, is lost and counted."""
-        self.answers = [Deferred(), Deferred(), NotDelivered("down")]
+        self.answers = [Deferred(), Deferred(lambda gone: gone.errback(NotDelivered("no connection"))), NotDelivered("down")]
         for _ in range(4):
             self.outbox.send(LETTER)
         self.assertEqual(self.counted(), {"retried": 1, "lost": 1})

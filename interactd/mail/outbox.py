@@ -63,7 +63,7 @@ class Outbox(Service):
                 reason = await self._attempt(letter)
                 if reason is None:
                     return
-                if pause is None:
+                if pause is None or not self.running:         # cancelled, a connection ends with an error of its own
                     self._lost(letter, reason)
                     return
                 MAILS.labels("retried").inc()

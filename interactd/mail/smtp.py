@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from attrs import field, frozen
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import HostnameEndpoint, connectProtocol, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.mail.smtp import CramMD5ClientAuthenticator, ESMTPClient, LOGINAuthenticator, PLAINAuthenticator
@@ -123,6 +123,8 @@ class MailServer:
         delivery = _Delivery(letter, self.mail, secure, self.name)
         try:
             await connectProtocol(endpoint, delivery)
+        except CancelledError:
+            raise
         except Exception as failure:
             raise NotDelivered(f"no connection ({type(failure).__name__})") from None
         delivery.done.addTimeout(_WHOLE * self.mail.timeout, self.reactor, _too_slow)
