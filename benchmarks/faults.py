@@ -141,7 +141,7 @@ def daemon(number: signal.Signals) -> Callable[[Trial], Awaitable[None]]:
     """The daemon gets this signal and is started again."""
     async def broken(trial: Trial) -> None:
         while not trial.over:
-            await rest(random.uniform(0.5, 1.5))
+            await rest(random.uniform(1, 3))
             await deferToThread(trial.world.restart, number)
             trial.struck += 1
     return broken

@@ -1,6 +1,7 @@
 """A daemon and a PostgreSQL of their own, to be killed: users, their phones and devices, and what is in the database."""
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import signal
@@ -61,6 +62,7 @@ class World:
             free.bind(("127.0.0.1", 0))
             self.port = int(free.getsockname()[1])
         self.daemon = self._start()
+        atexit.register(self.close)
 
     def session(self, user: int) -> str:
         """The token of a user's devices."""
@@ -103,6 +105,8 @@ class World:
 
     def close(self) -> None:
         """Nothing is left."""
+        if not self.home.exists():
+            return
         self.daemon.kill()
         self.daemon.wait()
         os.kill(cluster.server_pid(self.layout.data) or self.server.pid, signal.SIGINT)

@@ -119,7 +119,7 @@ class Conversation:
 
     def say(self, word: dict[str, Any]) -> None:
         """A message, if the connection is there."""
-        if self._wire is not None and not self._over.called:
+        if self._wire is not None and self._wire.state == self._wire.STATE_OPEN:
             self._wire.sendMessage(orjson.dumps(word))
 
     def close(self) -> None:
