@@ -21,6 +21,8 @@ class _Seen:
 class Faults(TestCase):
     """Connections cut at any byte, the daemon killed and restarted, PostgreSQL restarted, readers slow and frozen."""
 
+    timeout = 300
+
     async def test_all_kinds(self) -> None:
         """A few hundred events."""
         out, errors, status = await getProcessOutputAndValue(
