@@ -258,9 +258,11 @@ class Wanted(PoolCase):
         self.assertEqual((self.kinds(), asked), ({1: "ok", 2: "withdrawn", 3: "ok"}, [2, 3]))
 
     def test_stop(self) -> None:
-        """What was not sent is given back, what was is awaited for 5 s, and nothing is taken any more."""
-        apple = self.apple(certificate=True, limit=2, judge=lambda asked: ())
-        self.send(1, 2, 3)
+        """What was not sent is given back, or may be sent again; what was is awaited for 5 s, and nothing is taken any more."""
+        apple = self.apple(certificate=True, limit=3, judge=lambda asked: ())
+        self.send(1)
+        self.send(2, collapse_id="")
+        self.send(5, 3)
         stopping = stopping_of(apple)
         apple.settle()
         self.assertEqual((self.kinds(), apple.pool.mode), ({3: "stopped"}, Mode.STOPPED))
@@ -269,13 +271,13 @@ class Wanted(PoolCase):
         apple.advance(4.9)
         self.assertFalse(stopping.called)
         apple.advance(0.2)
-        self.assertEqual((self.kinds(), stopping.called), ({1: "ok", 2: "unknown", 3: "stopped", 4: "stopped"}, True))
+        self.assertEqual((self.kinds(), stopping.called), ({1: "ok", 2: "unknown", 3: "stopped", 4: "stopped", 5: "stopped"}, True))
         self.assertIn("ConnectionTerminated", [type(event).__name__ for event in apple.double.events])
 
     def test_stop_with_a_frozen_peer(self) -> None:
         """The farewell is not waited for longer than 2 s."""
         apple = self.apple(certificate=True, judge=lambda asked: ())
-        self.send(1)
+        self.send(1, collapse_id="")
         apple.frozen = True
         stopping = stopping_of(apple)
         apple.advance(8.1)

@@ -6,7 +6,6 @@ from enum import Enum, auto
 from typing import Any, Generic, Protocol, TypeVar
 
 from h2.exceptions import ProtocolError
-from hpack import HeaderTuple
 from hyperframe.exceptions import HyperframeError
 from twisted.internet.interfaces import IHandshakeListener, IPushProducer, IReactorTime
 from twisted.internet.protocol import Protocol as TwistedProtocol
@@ -15,6 +14,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from interactd.push import reasons
+from interactd.push.compression import Fields
 from interactd.push.framing import GOAWAY, Cutter, Malformed, goaway
 from interactd.push.streams import End, Stream, Streams
 
@@ -103,7 +103,7 @@ class Connection(TwistedProtocol, Generic[C]):
         """Whether a body of so many bytes can leave now."""
         return len(self.streams) < self.limit and not self._paused and self.streams.fits(size)
 
-    def send(self, carried: C, headers: Sequence[HeaderTuple], body: bytes) -> None:
+    def send(self, carried: C, headers: Fields, body: bytes) -> None:
         """A request leaves, with the next `flush`; only when it `fits`."""
         try:
             number = self.streams.send(carried, self._clock.seconds(), headers, body)

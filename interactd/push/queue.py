@@ -3,10 +3,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import cache
 from heapq import heapify, heappop, heappush
 from itertools import count
 
 from attrs import define, field
+from prometheus_client import Counter
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
@@ -14,6 +16,11 @@ from interactd import metrics
 from interactd.push.notification import Kind, Notification, Outcome
 from interactd.push.reasons import Answer
 from interactd.push.timing import Alarm
+
+
+@cache
+def _counter(kind: Kind) -> Counter:
+    return metrics.PUSHES.labels(kind.value)
 
 
 @define(eq=False)
@@ -35,7 +42,7 @@ class Waiting:
         """This is how it ended; the first word stands."""
         if not self.settled:
             self.settled = True
-            metrics.PUSHES.labels(kind.value).inc()
+            _counter(kind).inc()
             said = answer or Answer(0)
             self.done.callback(Outcome(kind, reason or said.reason, said.status, said.timestamp, after))
 

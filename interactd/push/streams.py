@@ -1,7 +1,7 @@
 """The requests on one HTTP/2 connection: streams, windows, answers. Bytes in, bytes out; no time and no transport."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from enum import Enum, auto
 from typing import Any, Generic, TypeVar
 
@@ -11,7 +11,8 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.settings import SettingCodes, Settings
-from hpack import HeaderTuple
+
+from interactd.push.compression import Compression, Fields
 
 AT_ONCE = 1000          # streams we open, whatever the peer allows
 BODY = 1 << 14          # bytes kept of an answer
@@ -39,6 +40,15 @@ class Stream(Generic[C]):
     body: bytearray = field(factory=bytearray)
 
 
+class _Silent:
+    """h2's own log, of which it makes a dozen lines a request."""
+
+    def debug(self, *said: object) -> None:
+        """Nothing."""
+
+    trace = debug
+
+
 class _Protocol(H2Connection):
     """h2 counts the open streams anew at each request; `Streams` knows their number, so that here it only clears away what has ended."""
 
@@ -56,11 +66,14 @@ class Streams(Generic[C]):
     """Requests, each with what it carries. `ended` hears of each one that ends by itself."""
 
     def __init__(self, ended: Callable[[Stream[C], End], None]) -> None:
-        # What is sent is checked before it comes here.
-        config = H2Configuration(client_side=True, header_encoding=None, validate_outbound_headers=False, normalize_outbound_headers=False)
+        # What is sent is checked before it comes here, and what comes is read leniently.
+        config = H2Configuration(client_side=True, header_encoding=None, validate_outbound_headers=False, normalize_outbound_headers=False,
+                                 validate_inbound_headers=False, normalize_inbound_headers=False, logger=_Silent())   # type: ignore[arg-type]
         self.settled = False                    # whether the peer's first SETTINGS have come
         self.ponged = True                      # whether no ping is unanswered
         self.h2: H2Connection = _Protocol(config)
+        self._compression = Compression()
+        self.h2.encoder = self._compression                 # type: ignore[assignment]
         self.h2.local_settings = Settings(client=True, initial_values={SettingCodes.ENABLE_PUSH: 0})
         self._ended = ended
         self._open: dict[int, Stream[C]] = {}   # in the order in which they were sent
@@ -81,11 +94,11 @@ class Streams(Generic[C]):
         """Whether the windows have room for a body of so many bytes; a lone one may leave in pieces."""
         return not self._open or bool(self.h2.outbound_flow_control_window >= size)
 
-    def send(self, carried: C, sent_at: float, headers: Sequence[HeaderTuple], body: bytes) -> int:
+    def send(self, carried: C, sent_at: float, headers: Fields, body: bytes) -> int:
         """Opens a stream and answers its number. After any exception the connection is of no use."""
         number = self.h2.get_next_available_stream_id()
         self._open[number] = stream = Stream(number, carried, sent_at, body)
-        self.h2.send_headers(number, headers)
+        self.h2.send_headers(number, self._compression.block(headers))
         self._go_on(stream)
         return number
 

@@ -2,10 +2,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from random import uniform
 from typing import Protocol
 
 from attrs import define, field
+from prometheus_client import Counter
 from twisted.logger import Logger
 
 from interactd import metrics
@@ -58,6 +60,11 @@ class _Topic:
     suspects: set[str] = field(factory=set)
 
 
+@lru_cache(maxsize=100)
+def _counter(status: int, reason: str) -> Counter:
+    return metrics.PUSH_ANSWERS.labels(str(status), reason)
+
+
 class Verdicts:
     """Does what the table of reasons says. `now` counts monotonic seconds."""
 
@@ -79,7 +86,7 @@ class Verdicts:
 
     def judge(self, connection: Link, waiting: Waiting, answer: Answer) -> None:
         """The peer has answered this push so."""
-        metrics.PUSH_ANSWERS.labels(str(answer.status), answer.reason).inc()
+        _counter(answer.status, answer.reason).inc()
         if answer.status != 200:
             self.log.info("a push to {device} was answered {status} {reason} ({id})", device=waiting.notification.shown,
                           status=answer.status, reason=answer.reason, id=waiting.notification.apns_id)
