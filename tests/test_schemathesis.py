@@ -20,6 +20,7 @@ from twisted.internet.utils import getProcessOutputAndValue
 from interactd.api.openapi import document
 from interactd.calls import CALLS
 from tests.api_case import ApiCase
+from tests.import_case import Shelf
 from tests.owning import MAKERS, Owner
 from tests.test_tenancy import NAMES
 
@@ -55,6 +56,7 @@ class Described(ApiCase):
             self.sql(f"ALTER TABLE {table} ALTER COLUMN id RESTART WITH 7000000000")          # ids that nobody guesses: not to delete oneself
         self.me = self.person("me@example.org", self.company("mine"), ("customer_admin", "interact_admin"))
         self.owner = Owner(self, self.me, self.me, "mine")
+        self.parts.app.imports.systems["google"] = lambda username, password: Shelf()          # of the examples
         self.rows = {kind: [await self.owner.make(kind) for _ in range(ROWS)] for kind in MAKERS}
 
     async def test_random_1(self) -> None:
