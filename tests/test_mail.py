@@ -106,7 +106,7 @@ class Sending(TestCase):
         talking = Deferred.fromCoroutine(self.send(mail))
         await quiet
         talking.cancel()
-        await self.assertFailure(talking, CancelledError)
+        await self.assertFailure(talking, CancelledError, NotDelivered)
 
     async def test_refused(self) -> None:
         """4xx is tried again, 5xx is not; nor is an address that no server takes."""
