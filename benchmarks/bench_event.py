@@ -28,7 +28,7 @@ from benchmarks.processes import OTHER_CORE, Server, begun, pin, postmaster, sec
 from tests.postgres import execute, fresh_database
 
 SESSIONS = """INSERT INTO sessions (user_id, token_hash, scope, expires_at)
-  SELECT g, sha256(convert_to('session-' || g, 'UTF8')), 'device app', now() + interval '1 day' FROM generate_series(1, 1000) g;"""
+  SELECT g, sha256(convert_to('session-' || g, 'UTF8')), 'device app', now() + interval '1 day' FROM generate_series(1, 10000) g;"""
 LOADS = {"32 clients": ["--clients", "32"], "256 clients": ["--clients", "256"], "100/s": ["--clients", "64", "--rate", "100"]}
 SHOWN = ("events/s", "put p50", "put p99", "frame p50", "frame p99", "server us", "postgres us", "load us", "could do")
 FAULTS = ("lost", "doubled", "strayed", "failed")

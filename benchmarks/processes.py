@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -36,17 +37,16 @@ def free_port() -> int:
 def pin(process: psutil.Process, core: int) -> None:
     """The process and its children run on that core."""
     for one in (process, *process.children(recursive=True)):
-        one.cpu_affinity([core])
+        with suppress(psutil.NoSuchProcess):
+            one.cpu_affinity([core])
 
 
 def seconds(process: psutil.Process) -> float:
     """Processor time of a process, of its children, and of those that have ended."""
     total = sum(process.cpu_times()[:4])
     for child in process.children(recursive=True):
-        try:
+        with suppress(psutil.NoSuchProcess):
             total += sum(child.cpu_times()[:2])
-        except psutil.NoSuchProcess:
-            pass
     return float(total)
 
 

@@ -40,17 +40,30 @@ class Notices(LiveCase):
         self.assertEqual(self.sql("SELECT device_id, sent_at IS NOT NULL, acked_at IS NOT NULL FROM deliveries"), [(self.phone, True, True)])
 
     async def test_written_in_the_turn_of_the_event(self) -> None:
-        """When `publish` returns, the frame is in the transport, and one batch of bytes serves all sockets of a form."""
+        """When `publish` returns, the frame is with the network, and one batch of bytes serves all sockets of a form."""
         tablet = self.device(self.me, "tablet")
         clients = [await self.listen(), await self.listen(device="tablet")]
         sockets = [session.line for session in self.live.registry]
         written: list[bytes] = []
         for socket in sockets:
-            socket.transport.write = written.append
+            socket.transport.writeSomeData = lambda data: written.append(data) or len(data)
         notice = self.tell(self.me, self.phone, tablet)
         self.assertEqual(written, [Plain.encoded(notice)] * 2)
         self.assertIs(written[0], written[1])
         self.assertEqual([client.code for client in clients], [None, None])
+
+    async def test_behind_what_waits_and_whole(self) -> None:
+        """What the network does not take at once waits in the transport, and the next frame waits behind it."""
+        client = await self.listen()
+        transport = next(iter(self.live.registry)).line.transport
+        taken = [5, 0, 0]
+        send = transport.writeSomeData
+        transport.writeSomeData = lambda data: send(data[:taken.pop(0)]) if taken else send(data)
+        notices = [self.event(self.me, self.phone) for _ in range(3)]
+        for notice in notices:
+            self.parts.app.hub.publish(notice)
+        self.assertEqual(len(taken), 2)
+        self.assertEqual([(await client.next())["interactionId"] for _ in notices], [notice.interaction_id for notice in notices])
 
     async def test_nobody_else_hears(self) -> None:
         """Neither another user, nor another device of the user, nor whoever names a device that is not the user's."""

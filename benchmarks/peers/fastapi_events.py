@@ -9,6 +9,7 @@ import collections
 import contextlib
 import hashlib
 import json
+import re
 import sys
 from collections.abc import AsyncIterator
 
@@ -31,15 +32,14 @@ SELECT user_id, id, json_build_object('id', id, 'type', type, 'data', data, 'tim
 INTAKE = "SELECT * FROM intake($1, $2, true)"
 
 
-async def prepare(connection: asyncpg.Connection) -> None:
-    """The session settings that the function wants."""
-    await connection.execute(SETTINGS)
+# The session settings that the function wants, given at the start of a connection: what is SET later goes with asyncpg's RESET ALL.
+WANTED = dict(re.findall(r"SET (\w+) = '?(\w+)'?", SETTINGS)) if FORM == "intake" else {}
 
 
 @contextlib.asynccontextmanager
 async def pooled(app: FastAPI) -> AsyncIterator[None]:
     """The pool."""
-    async with asyncpg.create_pool(DSN, min_size=8, max_size=8, init=prepare if FORM == "intake" else None) as app.state.pool:
+    async with asyncpg.create_pool(DSN, min_size=8, max_size=8, server_settings=WANTED) as app.state.pool:
         yield
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.interfaces import IPushProducer
+from twisted.internet.tcp import Server
 from zope.interface import implementer
 
 TRANSPORT = 1 << 16     # bytes that Twisted's transport holds before it pauses its producer
@@ -67,6 +68,18 @@ class Outlet:
         self.drop()
 
     def _hand(self, data: bytes, delivery: Any) -> None:
-        self._transport.write(data)
+        sent = self._sent_at_once(data)
+        if sent < len(data):
+            self._transport.write(data[sent:])
         if delivery is not None:
             self._handed(delivery)
+
+    def _sent_at_once(self, data: bytes) -> int:
+        """How many bytes the network took here and now, behind nothing that waits: the reactor need not be told to write them."""
+        transport = self._transport
+        if type(transport) is not Server or transport.TLS or transport.disconnecting or not transport.connected:
+            return 0
+        if transport.dataBuffer or transport._tempDataBuffer:
+            return 0
+        sent = transport.writeSomeData(data)
+        return sent if isinstance(sent, int) else 0         # a connection that is lost is noticed when the rest is written
