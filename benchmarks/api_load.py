@@ -21,6 +21,7 @@ USERS = 64              # whose calls they are
 CONTACTS = 100          # of each of them, in a row: user 1 has the contacts FIRST to FIRST + 99
 FIRST = 1_000_001
 LISTED = "/v2/interactions"
+CURSOR = "b0.1.1"       # of the ones who sync: all that they have is newer
 
 
 def request(verb: str, path: str, user: int, body: bytes = b"") -> bytes:
@@ -53,9 +54,9 @@ def note(n: int) -> bytes:
 
 
 def sync(n: int) -> bytes:
-    """GET /v2/sync of somebody who has ten changes"""
-    user = n % USERS + 1
-    return request("GET", f"/v2/sync?deviceId=desk-{user}&since=1", user)
+    """GET /v2/sync of somebody else, who has ten changes"""
+    user = n % USERS + USERS + 1
+    return request("GET", f"/v2/sync?deviceId=desk-{user}&cursor={CURSOR}", user)
 
 
 LOADS: dict[str, Callable[[int], bytes]] = {"one contact": one_contact, "50 contacts": contacts, "new note": note, "sync": sync}

@@ -23,12 +23,11 @@ from benchmarks.api_load import CONTACTS, FIRST, LOADS, USERS
 from benchmarks.bench_event import world
 from benchmarks.event_servers import OURS
 from benchmarks.processes import OTHER_CORE, Command, Server, begun, pin, postmaster, seconds
-from interactd.calls import CALLS
 from tests.postgres import execute
 
 PEER = "fastapi"
 BESIDE = "one contact, beside a long list"
-ALONE = (BESIDE, "sync")          # what the peer does not have
+ALONE = (BESIDE,)                 # what the peer does not have
 LONG = 200_000
 SHOWN = ("requests/s", "p50", "p99", "max", "server us", "postgres us", "load us", "could do")
 Runs = dict[str, dict[str, list[dict[str, Any]]]]          # load -> server -> the figures of each round
@@ -50,6 +49,8 @@ INSERT INTO interactions (user_id, type, data, time, sort_time, person_id, creat
   FROM contacts, generate_series(1, 5) g WHERE id >= {FIRST};
 INSERT INTO interactions (user_id, type, data, time, sort_time, created_seq, seq)
   SELECT 1, 'call-incoming', '+49555' || g, 1700000000000 + g, 1700000000000 + g, 0, 0 FROM generate_series(1, {LONG}) g;
+UPDATE counters SET seq = 2, epoch = 'b0' WHERE user_id BETWEEN {USERS} + 1 AND 2 * {USERS};
+UPDATE contacts SET seq = 2 WHERE user_id BETWEEN {USERS} + 1 AND 2 * {USERS};
 """
 
 
@@ -60,10 +61,8 @@ def commands(dsn: str, state: str) -> dict[str, Command]:
 
 
 def loads() -> dict[str, list[str]]:
-    """Load -> its options; what is not served yet is left out."""
-    served = {c.path for c in CALLS}
-    found = {name: [name] for name in LOADS if name != "sync" or "/v2/sync" in served}
-    return {**found, BESIDE: ["one contact", "--beside", "--clients", "1"]}
+    """Load -> its options."""
+    return {**{name: [name] for name in LOADS}, BESIDE: ["one contact", "--beside", "--clients", "1"]}
 
 
 def measure(server: Server, dsn: str, load: str, o: argparse.Namespace) -> dict[str, Any]:
@@ -139,7 +138,6 @@ def main() -> None:
     o = options.parse_args()
     dsn = world()
     execute(dsn, SEED)
-    execute(dsn, "CHECKPOINT")
     execute(dsn, "VACUUM ANALYZE")
     with tempfile.TemporaryDirectory() as state:
         ring.write(Path(state) / "keys")
