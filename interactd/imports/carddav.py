@@ -85,7 +85,7 @@ class CardDav:
         same = tuple(place for place, etag in listing.etags.items() if etag and wanted.etags.get(place) == etag)
         yield Page(same=same, gone=tuple(listing.gone))
         known = set(same)
-        async for batch in self._found(book, [place for place in listing.etags if place not in known]):
+        async for batch in self._found(book, sorted(place for place in listing.etags if place not in known)):
             entries = []
             for found in batch:
                 await self.client.slices.rest()
@@ -120,7 +120,7 @@ class CardDav:
         for response in responses:
             await self.client.slices.rest()
             made += list(_read(self.client.place(book.url, response.href), response))
-        return made
+        return sorted(made, key=lambda found: found.place)          # servers answer in any order; the same book is to give the same contacts
 
     async def photo(self, photo: Photo) -> bytes | None:
         """The photo at an address, which gets no credentials."""

@@ -111,6 +111,7 @@ class _Way:
         return self
 
     def connect(self, protocolFactory: Any) -> Deferred[Any]:
+        protocolFactory.noisy = False           # no two lines in the log for each request
         return Deferred.fromCoroutine(self._connected(protocolFactory))
 
     async def _connected(self, factory: Any) -> Any:
