@@ -69,6 +69,8 @@ class Tables(ImportCase):
             self.assertEqual((made["firstName"], made["lastName"], made["basicInfos"][0]["value"]), ("Jörg", "Müller", "030 1"))
         with self.assertRaises(Refusal):
             self.one("a,b\n1,2\n")
+        with self.assertRaises(Refusal):
+            self.one("Name,Phone\n" + "x" * 200_000 + ",1\n")
         out = io.StringIO()
         csv.writer(out).writerows([["Name", "E-Mail"], ["O\"Neil, Bob\nJr.", "b@example.org"]])
         self.assertEqual(self.one(out.getvalue())["lastName"], "Jr.")
@@ -114,7 +116,8 @@ class Commands(ImportCase):
 
     async def test_refused(self) -> None:
         """No such file, account, form."""
-        for name, content in (("none.vcf", ""), ("a.txt", "x"), ("a.json", "{}"), ("b.json", "["), ("c.json", '{"interactd": 99, "contacts": []}')):
+        for name, content in (("none.vcf", ""), ("a.txt", "x"), ("a.json", "{}"), ("b.json", "["), ("c.json", '{"interactd": 99, "contacts": []}'),
+                              ("d.json", '{"interactd": 1, "contacts": [{}]}'), ("e.json", '{"interactd": 1, "contacts": 7}')):
             with self.assertRaises(Refusal):
                 await self.run_import(name, content)
         with self.assertRaises(Refusal):
@@ -172,6 +175,7 @@ class Commands(ImportCase):
         """What is there stays as it is, what was deleted since is back."""
         before = await self.full()
         await self.run_export("a.json")
+        self.assertEqual(await self.run_import("a.json", dry=True), "0 would be created, 0 would be updated\n")
         self.assertEqual(await self.run_import("a.json"), "0 created, 0 updated\n")
         await self.post(f"/v2/contacts/{before['Twin']['id']}", self.me, {"version": 1, "title": "new"})
         for attempt in range(2):

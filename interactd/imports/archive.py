@@ -40,6 +40,7 @@ SELECT :owner, :system, :account, v.id::text, t.id, v.mark, v.card
 FROM jsonb_to_recordset(:items::jsonb) v (id bigint, mark text, card jsonb) JOIN contacts t ON t.user_id = :owner AND t.id = v.id
 ON CONFLICT (user_id, system, account, external_id) DO UPDATE SET contact_id = excluded.contact_id, card = excluded.card, etag = excluded.etag
   WHERE external_contacts.contact_id IS NULL""")
+THERE = Statement("archive_there", "SELECT t.id FROM contacts t WHERE t.user_id = :owner AND t.id = ANY(:ids::bigint[])")
 # What was deleted since may come back, if it is asked for so plainly.
 FORGOTTEN = Statement("archive_forgotten", """
 DELETE FROM external_contacts WHERE user_id = :owner AND system = :system AND account = :account AND contact_id IS NULL""")
@@ -106,8 +107,10 @@ class Restoring:
         """The archive in a file; Refusal when it is none."""
         try:
             said = orjson.loads(data)
-            if said["interactd"] != ARCHIVE or not isinstance(said["contacts"], list):
+            if said["interactd"] != ARCHIVE:
                 raise Refusal("the archive was written by another version of interactd")
+            if not all(isinstance(one["id"], int) and one["contactType"] in ("person", "organization") for one in said["contacts"]):
+                raise KeyError("contacts")
             return Restoring(c, said)
         except (orjson.JSONDecodeError, KeyError, TypeError):
             raise Refusal("this is no archive of interactctl export") from None
@@ -117,10 +120,19 @@ class Restoring:
         """What the archive is of."""
         return str(self.said.get("user", ""))[:255]
 
+    async def missing(self) -> list[Json]:
+        """The contacts that are not there any more: all, unless this is the account that they are of."""
+        contacts: list[Json] = self.said["contacts"]
+        there = {row[0] for row in await self.c.rows(THERE, owner=self.c.owner, ids=[one["id"] for one in contacts])} if await self._own() else set()
+        return [one for one in contacts if one["id"] not in there]
+
+    async def _own(self) -> bool:
+        return bool((await self.c.one(EPOCH, owner=self.c.owner))[0] == self.said.get("epoch"))
+
     async def before(self) -> None:
         """The contacts that are there still are known, if this is the account that they are of."""
         given = {"owner": self.c.owner, "system": SYSTEM, "account": self.account}
-        if (await self.c.one(EPOCH, owner=self.c.owner))[0] == self.said.get("epoch"):
+        if await self._own():
             contacts = self.said["contacts"]
             for start in range(0, len(contacts), SLICE):
                 items = [{"id": one["id"], "mark": mark(one), "card": plain_contact(one)} for one in contacts[start:start + SLICE]]

@@ -116,7 +116,7 @@ async def _taken(c: Context, file: Path, dry: bool, slices: Slices) -> dict[str,
 
 
 async def _restored(c: Context, back: archive.Restoring, dry: bool, slices: Slices) -> dict[str, Any]:
-    source = FileSource(of_archive(back.said["contacts"]), slices)
+    source = FileSource(of_archive(await back.missing() if dry else back.said["contacts"]), slices)
     task = Task(archive.SYSTEM, back.account, source, Filters(shared=True), whole=False)
     if dry:
         return await tried(c, task)

@@ -66,11 +66,14 @@ def of_csv(data: bytes) -> Iterator[Entry]:
     columns = [_column(head) for head in next(rows, [])]
     if not any(kind for kind, _, _ in columns):
         raise Refusal("the first line of the table names no column that is known, such as First Name, E-mail, Phone")
-    for row in rows:
-        if any(cell.strip() for cell in row):
-            said = mark(row)
-            draft, organization = _of_row(columns, row)
-            yield Entry(said, "", said, draft.finished(organization), named=draft.named)
+    try:
+        for row in rows:
+            if any(cell.strip() for cell in row):
+                said = mark(row)
+                draft, organization = _of_row(columns, row)
+                yield Entry(said, "", said, draft.finished(organization), named=draft.named)
+    except csv.Error as wrong:
+        raise Refusal(f"line {rows.line_num} of the table can not be read ({wrong})") from None
 
 
 def of_archive(contacts: list[Json]) -> Iterator[Entry]:
