@@ -165,6 +165,7 @@ class Tenancy(ApiCase):
         self.foreign: dict[tuple[str, str], int] = {}
         self.connection = psycopg2.connect(self.dsn)
         self.connection.autocommit = True
+        self.digests, self.seen = self.told_by(), dict[str, str]()
         self.addCleanup(self.connection.close)
         for owner in (self.me, self.colleague, self.stranger):
             await owner.make("/v2/interactions")                            # its trigger device
@@ -180,7 +181,7 @@ class Tenancy(ApiCase):
         """An id of a kind of somebody else's, always the same."""
         key = owner.mark, kind
         if key not in self.foreign:
-            self.foreign[key] = await owner.make(kind)
+            self.foreign[key], self.seen = await owner.make(kind), {}
         return self.foreign[key]
 
     def tries(self) -> Iterator[Try]:
@@ -217,20 +218,29 @@ class Tenancy(ApiCase):
     def state(self) -> dict[str, str]:
         """By table, a digest of all that belongs to the others."""
         with self.connection.cursor() as cursor:
+            cursor.execute(self.digests, {"users": [self.colleague.person.id, self.stranger.person.id], "companies": [self.stranger.person.company]})
+            return dict(cursor.fetchall())
+
+    def known(self) -> dict[str, str]:
+        """The same, as it was seen last, unless something was made since then."""
+        if not self.seen:
+            self.seen = self.state()
+        return self.seen
+
+    def told_by(self) -> str:
+        """The statement that reads the digests of all tables."""
+        with self.connection.cursor() as cursor:
             cursor.execute("SELECT c.relname, array_agg(a.attname::text) FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 "
                            "WHERE c.relkind IN ('r', 'p') AND c.relnamespace = 'public'::regnamespace GROUP BY 1 ORDER BY 1")
             owned = [(table, _whose(table, columns)) for table, columns in cursor.fetchall()]
-            cursor.execute(" UNION ALL ".join(
-                f"SELECT '{table}', count(*) || ' ' || coalesce(sum(hashtextextended(t::text, 0)), 0) FROM {table} t WHERE {where}"
-                for table, where in owned if where), {"users": [self.colleague.person.id, self.stranger.person.id],
-                                                      "companies": [self.stranger.person.company]})
-            return dict(cursor.fetchall())
+        return " UNION ALL ".join(f"SELECT '{table}', count(*) || ' ' || coalesce(sum(hashtextextended(t::text, 0)), 0) FROM {table} t WHERE {where}"
+                                  for table, where in owned if where)
 
     async def test_foreign_ids(self) -> None:
         """What is somebody else's is not there, wherever its id is put: 404, or 403, and nothing of it changes or is told."""
         tried: set[str] = set()
         async for one, owner, ident in self._foreign():
-            before = self.state()
+            before = self.known()
             reply = await self.request(one, ident, self.who(one.call))
             about = f"{named(one.call)} {one.where}: {one.kind} of {owner.mark}"
             self.judge(reply, owner, about, before)
@@ -255,7 +265,7 @@ class Tenancy(ApiCase):
             if any(p.name == "ids" for p in call.query) and call.may.role != "interact_admin":
                 who, kind = self.who(call), collection(call)
                 own, other = await who.make(kind), await self.its(self.stranger, kind)
-                before = self.state()
+                before = self.known()
                 self.judge(await self.delete(f"{call.path}?ids={own},{other}", who.person), self.stranger, named(call), before)
                 self.assertEqual((await self.delete(f"{call.path}?ids={own}", who.person)).status, 200, named(call))
         self.settle()
@@ -267,7 +277,7 @@ class Tenancy(ApiCase):
             for param in (p for p in call.query if p.name in REGISTERED):
                 for owner in (self.colleague, self.stranger):
                     headers = WEBSOCKET if call.upgrade else {}
-                    before = self.state()
+                    before = self.known()
                     path = call.path + samples.query(call, **{param.name: owner.device_id})
                     reply = await self.ask(call.verb, path, self.me.person, None, **headers)
                     self.judge(reply, owner, f"{named(call)} {param.name}", before)
@@ -302,7 +312,7 @@ class Tenancy(ApiCase):
         if reply.status not in (403, 404):
             self.faults.append(f"{about}: {reply.status} {reply.raw[:200]!r}")
         self.unseen(reply, about)
-        after = self.state()
+        after = self.seen = self.state()
         self.faults += [f"{about}: {table} has changed" for table in before.keys() | after.keys() if before.get(table) != after.get(table)]
 
     def exact(self, one: Try, reply: Reply, about: str) -> None:
