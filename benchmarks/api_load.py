@@ -21,7 +21,8 @@ USERS = 64              # whose calls they are
 CONTACTS = 100          # of each of them, in a row: user 1 has the contacts FIRST to FIRST + 99
 FIRST = 1_000_001
 LISTED = "/v2/interactions"
-CURSOR = "b0.1.1"       # of the ones who sync: all that they have is newer
+SYNCED = (int(time.time()) // 86400 - 1) * 86400000          # ms: when the ones who sync did so before
+CURSOR = f"b0.1.{SYNCED}"
 
 
 def request(verb: str, path: str, user: int, body: bytes = b"") -> bytes:
