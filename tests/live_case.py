@@ -4,7 +4,6 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-import attrs
 import orjson
 from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
 from twisted.internet import reactor
@@ -12,8 +11,6 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.task import Clock
 
-from interactd.api.app import Api
-from interactd.calls import CALLS
 from interactd.changes import Notice
 from interactd.live.service import Live
 from tests.api_case import ApiCase, Person
@@ -108,11 +105,7 @@ class LiveCase(ApiCase):
         await self.parts.app.live.stopService()
         self.clock = Clock()
         self.live = self.alive()
-        app = attrs.evolve(self.parts.app, live=self.live)
-        self.api = Api(app, CALLS)
-        port = reactor.listenTCP(0, self.api.site(), interface="127.0.0.1")
-        self.addCleanup(port.stopListening)
-        self.port = port.getHost().port
+        object.__setattr__(self.parts.app, "live", self.live)       # frozen; another Api for it would cost more than the test
         self.clients: list[Client] = []
         self.addCleanup(self.stop)
         self.me = self.person("me@example.org")
