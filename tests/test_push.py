@@ -1,6 +1,8 @@
 """Pushes of the whole daemon to Node's HTTP/2: from the event to the ledger, test pushes, the doctor, a changed key."""
 from __future__ import annotations
 
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.trial.unittest import SynchronousTestCase
 
+from interactd import ctl
 from interactd.config import Apns
 from interactd.push.doctor import examine
 from interactd.push.identity import identity
@@ -296,3 +299,10 @@ class Off(ApiCase):
         self.assertEqual((await self.post(f"/v2/devices/{device}?cmd=testPush", me)).json["outcome"], "off")
         found = await examine(reactor, self.parts.app.database, self.config, str(device))
         self.assertIn("give [apns] topic and a key", [one.wrong for one in found])
+        self.sql("UPDATE devices SET active = false")
+        with redirect_stdout(StringIO()) as printed:
+            asked = ctl.examine_device(reactor, self.dsn, self.config, ctl.parser().parse_args(["doctor", token(1)]))
+            failure = await self.assertFailure(Deferred.fromCoroutine(asked), Refusal)
+        self.assertIn("settings: give [apns] topic and a key", str(failure))
+        self.assertIn("registration: the device is inactive", str(failure))
+        self.assertIn("registration: inactive, with an APNs token", printed.getvalue())

@@ -157,6 +157,19 @@ class Fallback(OutletCase):
         self.world.advance(2)
         self.assertEqual((len(self.world.pushes(ident)), self.state(ident)), (1, done(accepted_at=True)))
 
+    def test_database_away_when_asked_again(self) -> None:
+        """What nobody can say is still wanted is not sent, and stays due."""
+        self.node.apple.refusing = True
+        ident = self.world.event(self.node, self.phone)
+        self.world.advance(2)
+        self.node.apple.refusing = False
+        self.world.database.away = True
+        self.world.advance(6)
+        self.assertEqual(self.world.pushes(ident), [])
+        self.world.database.away = False
+        self.world.advance(12)
+        self.assertEqual((len(self.world.pushes(ident)), self.state(ident)), (1, done(accepted_at=True)))
+
     def test_many(self) -> None:
         """A thousand events for one phone: each is pushed once, however the queue is filled."""
         idents = [self.world.event(None, self.phone) for _ in range(1000)]

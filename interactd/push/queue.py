@@ -29,6 +29,7 @@ class Waiting:
 
     notification: Notification
     checked_at: float               # when it was last known to be wanted
+    since: float = field(init=False)    # when it came
     done: Deferred[Outcome] = field(factory=Deferred)
     attempts: int = 0               # that were answered, or may have been
     refusals: int = 0               # in a row, by peers that did not look at it
@@ -37,6 +38,10 @@ class Waiting:
     generation: int = 0             # of the provider token it was sent with
     cause: str = ""                 # why it was not sent the last time
     settled: bool = False
+
+    @since.default
+    def _came(self) -> float:
+        return self.checked_at
 
     def settle(self, kind: Kind, answer: Answer | None = None, *, reason: str = "", after: float = 0.0) -> None:
         """This is how it ended; the first word stands."""

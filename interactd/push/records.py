@@ -58,13 +58,15 @@ WHERE d.interaction_id = h.interaction_id AND d.device_id = h.device_id RETURNIN
 
 _TOLD = """unnest(:interactions::bigint[], :devices::bigint[], :generations::bigint[], :kinds::text[], :reasons::text[], :afters::float8[],
     :stamps::bigint[]) w (interaction_id, device_id, generation, kind, reason, after, stamp)"""
+# Whatever was withdrawn without a reason in its row stays due: the database was away when it was asked.
 SETTLE = Statement("push_settle", f"""
 WITH told AS MATERIALIZED (SELECT * FROM {_TOLD}),
 held AS MATERIALIZED (
   SELECT w.* FROM told w JOIN deliveries d ON d.interaction_id = w.interaction_id AND d.device_id = w.device_id
   WHERE d.lease_node = :node AND d.lease_generation = w.generation ORDER BY d.interaction_id, d.device_id FOR NO KEY UPDATE OF d)
 UPDATE deliveries d SET lease_node = NULL, lease_until = NULL,
-  due_at = CASE WHEN h.kind IN ('later', 'stopped', 'busy') THEN now() + make_interval(secs => h.after) END,
+  due_at = CASE WHEN h.kind IN ('later', 'stopped', 'busy') OR h.kind = 'withdrawn' AND d.acked_at IS NULL AND d.failed_at IS NULL
+    THEN now() + make_interval(secs => h.after) END,
   accepted_at = CASE WHEN h.kind = 'ok' THEN now() ELSE d.accepted_at END,
   push_failed_at = CASE WHEN h.kind IN ('dead', 'dropped', 'failed', 'expired', 'unknown') THEN now() END,
   push_failed = CASE WHEN h.kind NOT IN ('ok', 'withdrawn') THEN concat_ws(': ', h.kind, nullif(h.reason, '')) END
