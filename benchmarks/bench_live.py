@@ -70,11 +70,9 @@ class Pinged(Socket):
         self.transport.write(bytes((0x89, 0x81)) + b"\0\0\0\0x")
         return (await self.ponged - begun) * 1000
 
-    def data_received(self, data: bytes) -> None:
-        if self.ponged is not None and not self.ponged.done() and data[:1] == b"\x8a":
+    def pong(self) -> None:
+        if self.ponged is not None and not self.ponged.done():
             self.ponged.set_result(time.perf_counter())
-        else:
-            super().data_received(data)
 
 
 class Crowd:

@@ -98,9 +98,14 @@ class Socket(asyncio.Protocol):
         payload, self.buffer = self.buffer[at:at + length], self.buffer[at + length:]
         if opcode == 9:
             self.transport.write(bytes((0x8A, 0x80 | length)) + b"\0\0\0\0" + payload)
+        elif opcode == 10:
+            self.pong()
         elif opcode == 1:
             self.framed(self.user, payload)
         return True
+
+    def pong(self) -> None:
+        """The server has answered a ping."""
 
 
 @frozen
