@@ -38,7 +38,8 @@ held AS (
   FROM made m JOIN deliveries d ON d.interaction_id = m.interaction_id AND d.device_id = m.device_id
   ORDER BY d.interaction_id, d.device_id FOR NO KEY UPDATE OF d)
 UPDATE deliveries d SET sent_at = coalesce(d.sent_at, now() - make_interval(secs => h.sent)),
-  acked_at = coalesce(d.acked_at, now() - make_interval(secs => h.acked)), shown_at = coalesce(d.shown_at, now() - make_interval(secs => h.shown))
+  acked_at = coalesce(d.acked_at, now() - make_interval(secs => h.acked)), shown_at = coalesce(d.shown_at, now() - make_interval(secs => h.shown)),
+  due_at = CASE WHEN h.acked IS NULL THEN d.due_at END
 FROM held h WHERE d.interaction_id = h.interaction_id AND d.device_id = h.device_id RETURNING h.shown IS NOT NULL""")
 
 Delivery = tuple[int, int]              # interaction, device

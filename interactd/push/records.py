@@ -10,18 +10,24 @@ from interactd.db import Database, Statement, Step
 from interactd.push.notification import Kind, Outcome
 
 LEASE = 30.0            # seconds for which a node holds what it has claimed
+EXPIRE_AT_ONCE = 500    # rows that are looked at in one statement
 GRACE = 1.0             # seconds after its time in which a push is its own node's
 
 Pair = tuple[int, int]  # interaction, device
 
+# Rows are first found by their keys or by when they are due, then looked at, then locked and looked at again: in one join the planner
+# reads all deliveries of each device. An acknowledgement that was written before, another node's lease, a device that is gone, a call
+# that is over: each of them keeps the push from being sent.
 _LIFE = "make_interval(secs => CASE WHEN i.type LIKE 'call-%' THEN :ring::float8 ELSE :alert::float8 END)"
-_OVER = "EXISTS (SELECT FROM retracts r WHERE r.user_id = d.user_id AND r.interaction_id = d.interaction_id)"
-# An acknowledgement that was written before, another node's lease, a device that moved: each of them keeps the push from being sent.
-_OPEN = f"""JOIN interactions i ON i.user_id = d.user_id AND i.id = d.interaction_id AND i.notice IS NOT NULL
-    JOIN devices v ON v.user_id = d.user_id AND v.id = d.device_id AND v.active AND v.apns_token IS NOT NULL
-    JOIN users u ON u.id = d.user_id AND u.active
-  WHERE d.due_at IS NOT NULL AND d.acked_at IS NULL AND d.failed_at IS NULL AND (d.lease_until IS NULL OR d.lease_until < now())
-    AND d.stored_at + {_LIFE} > now() AND NOT {_OVER}"""
+_FREE = "d.due_at IS NOT NULL AND (d.lease_until IS NULL OR d.lease_until < now())"
+_WAITS = f"{_FREE} AND d.acked_at IS NULL AND d.failed_at IS NULL"
+_ROW = "d.interaction_id, d.device_id, d.user_id, d.stored_at, d.due_at"
+_ITSELF = "JOIN deliveries d ON d.interaction_id = w.interaction_id AND d.device_id = w.device_id"
+_OVER = "EXISTS (SELECT FROM retracts r WHERE r.user_id = w.user_id AND r.interaction_id = w.interaction_id)"
+_GOOD = f"""good AS MATERIALIZED (
+  SELECT w.* FROM found w JOIN interactions i ON i.id = w.interaction_id AND i.notice IS NOT NULL
+    JOIN devices v ON v.id = w.device_id AND v.active AND v.apns_token IS NOT NULL JOIN users u ON u.id = w.user_id AND u.active
+  WHERE w.stored_at + {_LIFE} > now() AND NOT {_OVER}"""
 _CLAIM = f"""
 UPDATE deliveries d SET lease_node = :node, lease_generation = coalesce(d.lease_generation, 0) + 1,
   lease_until = now() + make_interval(secs => :lease), queued_at = coalesce(d.queued_at, now()), pushed_at = now(),
@@ -30,31 +36,33 @@ FROM picked p JOIN interactions i ON i.id = p.interaction_id JOIN devices v ON v
 WHERE d.interaction_id = p.interaction_id AND d.device_id = p.device_id
 RETURNING d.interaction_id, d.device_id, d.lease_generation, d.push_id::text, i.notice, v.apns_token, v.voip, i.type LIKE 'call-%',
   extract(epoch FROM d.stored_at + {_LIFE} - now())::float8, extract(epoch FROM d.stored_at + {_LIFE})::bigint"""
-_ASKED = "unnest(:interactions::bigint[], :devices::bigint[]) w (interaction_id, device_id)"
 
 CLAIM = Statement("push_claim", f"""
-WITH asked AS MATERIALIZED (SELECT * FROM {_ASKED}),
+WITH asked AS MATERIALIZED (SELECT * FROM unnest(:interactions::bigint[], :devices::bigint[]) w (interaction_id, device_id)),
+found AS MATERIALIZED (SELECT {_ROW} FROM asked w {_ITSELF} WHERE {_WAITS}),
+{_GOOD}),
 picked AS MATERIALIZED (
-  SELECT d.interaction_id, d.device_id FROM asked w JOIN deliveries d ON d.interaction_id = w.interaction_id AND d.device_id = w.device_id
-    {_OPEN} ORDER BY d.interaction_id, d.device_id FOR NO KEY UPDATE OF d){_CLAIM}""")
+  SELECT d.interaction_id, d.device_id FROM good w {_ITSELF} WHERE {_WAITS}
+  ORDER BY d.interaction_id, d.device_id FOR NO KEY UPDATE OF d){_CLAIM}""")
 
 CLAIM_DUE = Statement("push_claim_due", f"""
-WITH picked AS MATERIALIZED (
-  SELECT d.interaction_id, d.device_id FROM deliveries d
-    {_OPEN} AND d.due_at < now() - make_interval(secs => :grace) ORDER BY d.due_at LIMIT :most FOR NO KEY UPDATE OF d SKIP LOCKED){_CLAIM}""")
+WITH found AS MATERIALIZED (
+  SELECT {_ROW} FROM deliveries d WHERE {_WAITS} AND d.due_at < now() - make_interval(secs => :grace) ORDER BY d.due_at LIMIT :most::int + 500),
+{_GOOD} ORDER BY w.due_at LIMIT :most),
+picked AS MATERIALIZED (
+  SELECT d.interaction_id, d.device_id FROM good w {_ITSELF} WHERE {_WAITS} FOR NO KEY UPDATE OF d SKIP LOCKED){_CLAIM}""")
 
 # Still wanted, and still ours: the lease goes on.
 RENEW = Statement("push_renew", f"""
 WITH asked AS MATERIALIZED (
   SELECT * FROM unnest(:interactions::bigint[], :devices::bigint[], :generations::bigint[]) w (interaction_id, device_id, generation)),
 held AS MATERIALIZED (
-  SELECT d.interaction_id, d.device_id FROM asked w JOIN deliveries d ON d.interaction_id = w.interaction_id AND d.device_id = w.device_id
-    JOIN devices v ON v.id = d.device_id AND v.active AND v.apns_token IS NOT NULL JOIN users u ON u.id = d.user_id AND u.active
+  SELECT {_ROW} FROM asked w {_ITSELF}
   WHERE d.lease_node = :node AND d.lease_generation = w.generation AND d.due_at IS NOT NULL AND d.acked_at IS NULL AND d.failed_at IS NULL
-    AND NOT {_OVER}
   ORDER BY d.interaction_id, d.device_id FOR NO KEY UPDATE OF d)
-UPDATE deliveries d SET lease_until = now() + make_interval(secs => :lease) FROM held h
-WHERE d.interaction_id = h.interaction_id AND d.device_id = h.device_id RETURNING d.interaction_id, d.device_id""")
+UPDATE deliveries d SET lease_until = now() + make_interval(secs => :lease)
+FROM held w JOIN devices v ON v.id = w.device_id AND v.active AND v.apns_token IS NOT NULL JOIN users u ON u.id = w.user_id AND u.active
+WHERE d.interaction_id = w.interaction_id AND d.device_id = w.device_id AND NOT {_OVER} RETURNING d.interaction_id, d.device_id""")
 
 _TOLD = """unnest(:interactions::bigint[], :devices::bigint[], :generations::bigint[], :kinds::text[], :reasons::text[], :afters::float8[],
     :stamps::bigint[]) w (interaction_id, device_id, generation, kind, reason, after, stamp)"""
@@ -86,17 +94,20 @@ UPDATE devices v SET push_ok_at = CASE WHEN h.ok THEN now() ELSE v.push_ok_at EN
 FROM held h WHERE v.id = h.device_id""")
 
 EXPIRE = Statement("push_expire", f"""
-WITH over AS MATERIALIZED (
-  SELECT d.interaction_id, d.device_id, d.acked_at IS NULL AND d.failed_at IS NULL AS missed, {_OVER} AS retracted
-  FROM deliveries d JOIN interactions i ON i.user_id = d.user_id AND i.id = d.interaction_id
-  WHERE d.due_at IS NOT NULL AND (d.lease_until IS NULL OR d.lease_until < now())
-    AND (d.stored_at + {_LIFE} <= now() OR d.acked_at IS NOT NULL OR d.failed_at IS NOT NULL OR {_OVER}
-      OR NOT EXISTS (SELECT FROM devices v WHERE v.id = d.device_id AND v.apns_token IS NOT NULL))
-  ORDER BY d.interaction_id, d.device_id LIMIT 1000 FOR NO KEY UPDATE OF d SKIP LOCKED)
-UPDATE deliveries d SET due_at = NULL, lease_node = NULL, lease_until = NULL, push_failed_at = CASE WHEN o.missed THEN now() END,
-  push_failed = CASE WHEN o.retracted THEN 'retracted'
-    WHEN o.missed THEN concat_ws(': ', 'expired', coalesce(d.push_failed, nullif(:cause, ''))) END
-FROM over o WHERE d.interaction_id = o.interaction_id AND d.device_id = o.device_id RETURNING o.missed AND NOT o.retracted""")
+WITH found AS MATERIALIZED (
+  SELECT {_ROW}, d.acked_at IS NULL AND d.failed_at IS NULL AS missed FROM deliveries d WHERE {_FREE} AND d.due_at <= now() ORDER BY d.due_at
+  LIMIT :most),
+judged AS MATERIALIZED (
+  SELECT w.*, w.stored_at + {_LIFE} <= now() AS late, {_OVER} AS retracted,
+    NOT EXISTS (SELECT FROM devices v WHERE v.id = w.device_id AND v.active AND v.apns_token IS NOT NULL) AS gone
+  FROM found w JOIN interactions i ON i.id = w.interaction_id),
+over AS MATERIALIZED (
+  SELECT w.* FROM judged w {_ITSELF} WHERE {_FREE} AND (w.late OR w.retracted OR w.gone OR NOT w.missed)
+  ORDER BY d.interaction_id, d.device_id FOR NO KEY UPDATE OF d SKIP LOCKED)
+UPDATE deliveries d SET due_at = NULL, lease_node = NULL, lease_until = NULL, push_failed_at = CASE WHEN w.missed THEN now() END,
+  push_failed = CASE WHEN NOT w.missed THEN NULL WHEN w.retracted THEN 'retracted' WHEN w.gone AND NOT w.late THEN 'device gone'
+    ELSE concat_ws(': ', 'expired', coalesce(d.push_failed, nullif(:cause, ''))) END
+FROM over w WHERE d.interaction_id = w.interaction_id AND d.device_id = w.device_id RETURNING w.missed AND w.late AND NOT w.retracted""")
 
 LAST_SUCCESS = Statement("push_last_success", """
 SELECT v.voip, extract(epoch FROM now() - max(v.push_ok_at))::float8 FROM devices v WHERE v.push_ok_at > now() - interval '1 hour' GROUP BY 1""")
@@ -166,9 +177,13 @@ class Records:
         await self._database.script(Step(SETTLE, {**given, **self._node}), Step(DEVICES, given))
 
     async def expire(self, cause: str) -> int:
-        """Pushes whose time has passed are closed; how many were not sent at all."""
-        rows = await self._database.query(EXPIRE, cause=cause, **self._lives)
-        return sum(missed for missed, in rows)
+        """Pushes that are over are closed; how many their time has passed for."""
+        expired, closed = 0, EXPIRE_AT_ONCE
+        while closed == EXPIRE_AT_ONCE:
+            rows = await self._database.query(EXPIRE, cause=cause, most=EXPIRE_AT_ONCE, **self._lives)
+            closed = len(rows)
+            expired += sum(late for late, in rows)
+        return expired
 
     async def last_success(self) -> list[tuple[bool, float]]:
         """How many seconds ago Apple accepted a push within the last hour, by whether it was a VoIP device's."""

@@ -23,6 +23,7 @@ from interactd.push.records import Records
 from interactd.refusals import ConfigError
 
 TRY_EVERY = 5.0         # seconds between two test pushes to a device
+REMEMBER_EVERY = 60.0   # seconds between two looks at other nodes' successes
 UP = {Mode.UP: 1.0, Mode.BACKOFF: 0.5, Mode.BLOCKED: 0.0, Mode.STOPPED: 0.0}
 
 
@@ -47,6 +48,7 @@ class Push(Service):
         self._stamp = self._file_stamp()
         self._leaving: set[Deferred[None]] = set()
         self._tried: dict[int, float] = {}
+        self._remember_at = 0.0
 
     @property
     def pool(self) -> Pool | None:
@@ -87,10 +89,12 @@ class Push(Service):
             metrics.PUSH_CERTIFICATE.set(mine.expires.timestamp())
 
     async def _look(self) -> None:
-        try:
-            await self._remember()
-        except Unavailable:
-            return                              # the sweep would not do better
+        if self._reactor.seconds() >= self._remember_at:
+            try:
+                await self._remember()
+            except Unavailable:
+                return                          # the sweep would not do better
+            self._remember_at = self._reactor.seconds() + REMEMBER_EVERY
         self._reload()
         self._measure()
         await self.outlet.sweep()
