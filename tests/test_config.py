@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from interactd import configfile
 from interactd.config import SECTIONS, Config
 from interactd.configfile import example, load
-from interactd.keys import keys
+from interactd.keys import Server, keys
 from interactd.refusals import ConfigError
 
 
@@ -120,6 +120,16 @@ class ConfigTests(SynchronousTestCase):
             for attribute, value in values.items():
                 name = attribute.replace("_", "-")
                 self.assertIn("it is ", self.faults(f"[{section}]\n{name} = {value}\n")[0])
+
+    def test_import_servers(self) -> None:
+        """A name, an address, and what is said behind them."""
+        said = "carddav https://dav.example.com private, icloud https://contacts.icloud.com/x *.icloud.com Other.example, here http://localhost:5232"
+        found = load(None, {"INTERACTD_IMPORTS_SERVERS": said}).imports.servers
+        self.assertEqual(found, (Server("carddav", "https://dav.example.com", True), Server("icloud", "https://contacts.icloud.com/x", False, (
+            "*.icloud.com", "other.example")), Server("here", "http://localhost:5232")))
+        for wrong in ("carddav",
+                      "google https://x.example", "Dav https://x.example", "dav ftp://x.example", "dav https://me@x.example", "dav https://x/?a"):
+            self.assertIn("servers such as", self.faults(environ={"INTERACTD_IMPORTS_SERVERS": wrong})[0], wrong)
 
     @given(st.text(max_size=200))
     def test_any_text(self, text: str) -> None:

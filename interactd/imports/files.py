@@ -19,24 +19,36 @@ from interactd.imports.vcard import cards
 from interactd.imports.vcard_person import entry, group_card
 from interactd.refusals import Refusal
 
-LARGEST = 1 << 30           # bytes of a file
+LARGEST = 256 << 20           # bytes of a file
 PAGE = 50
 ARCHIVE = 1                 # version of the archive's form
 
-_SUBTYPE = (("home", ("home", "private", "privat")), ("work", ("business", "work", "company", "geschäftlich", "arbeit")))
+_SUBTYPES = (("home", ("home", "private", "privat")), ("work", ("business", "work", "company", "geschäftlich", "arbeit")))
 #: what the head of a column must hold, to be read as what; the first that fits counts
 _COLUMNS: tuple[tuple[str, str], ...] = (
-    (r"label|type$|typ$|custom field|phonetic|yomi|display as|file as", ""), (r"e-?mail", "email"), (r"fax", "fax"), (r"mobile|cell|handy|mobil",
-                                                                                                                      "mobile"),
-    (r"phone|telefon|\btel\b|number$|nummer$", "phone"), (r"web ?(page|site)|\burl\b|homepage", "website"),
-    (r"^(first|given) ?name|^vorname", "firstName"), (r"middle name|additional name|zweiter vorname", "middleName"),
-    (r"^(last|family) ?name|^surname|^nachname", "lastName"), (r"^title$|^name prefix|^anrede|honorific prefix", "title"),
-    (r"job title|organi[sz]ation( 1)?( -)? title|position|profession|beruf", "profession"), (r"^company$|organi[sz]ation( 1)?( -)? name|^firma$",
-                                                                                             "organization"),
-    (r"street( ?1)?$|straße$|^address$|^adresse$", "addressLine1"), (r"street ?2$|extended", "addressLine2"), (r"street ?3$|po ?box|postfach",
-                                                                                                               "addressLine3"),
-    (r"city$|\bort$|stadt$", "city"), (r"postal ?code|zip|plz", "zipCode"), (r"state$|region$|bundesland", "state"), (r"country|land$", "country"),
-    (r"^(full )?name$|display name|^fn$", "name"), (r"^gender$|^geschlecht$", "gender"))
+    (r"\blabel$|\btype$", "label"),
+    (r"typ$|custom field|phonetic|yomi|display as|file as", ""),
+    (r"e-?mail", "email"),
+    (r"fax", "fax"),
+    (r"mobile|cell|handy|mobil", "mobile"),
+    (r"phone|telefon|\btel\b|number$|nummer$", "phone"),
+    (r"web ?(page|site)|\burl\b|homepage", "website"),
+    (r"^(first|given) ?name|^vorname", "firstName"),
+    (r"middle name|additional name|zweiter vorname", "middleName"),
+    (r"^(last|family) ?name|^surname|^nachname", "lastName"),
+    (r"^title$|^name prefix|^anrede|honorific prefix", "title"),
+    (r"job title|organi[sz]ation( 1)?( -)? title|position|profession|beruf", "profession"),
+    (r"^company$|organi[sz]ation( 1)?( -)? name|^firma$", "organization"),
+    (r"street( ?1)?$|straße$|^address$|^adresse$", "addressLine1"),
+    (r"street ?2$|extended", "addressLine2"),
+    (r"street ?3$|po ?box|postfach", "addressLine3"),
+    (r"city$|\bort$|stadt$", "city"),
+    (r"postal ?code|zip|plz", "zipCode"),
+    (r"state$|region$|bundesland", "state"),
+    (r"country|land$", "country"),
+    (r"^(full )?name$|display name|^fn$", "name"),
+    (r"^gender$|^geschlecht$", "gender"),
+)
 _ADDRESS = ("addressLine1", "addressLine2", "addressLine3", "city", "zipCode", "state", "country")
 
 
@@ -111,16 +123,21 @@ def _column(head: str) -> tuple[str, str, str]:
     """What a column holds: its kind, its subtype, and which of several (`E-mail 2 - Value`)."""
     said = head.strip().lower()
     kind = next((kind for pattern, kind in _COLUMNS if re.search(pattern, said)), "")
-    subtype = next((name for name, words in _SUBTYPE if any(word in said for word in words)), "other")
+    subtype = _subtype(said)
     return kind, subtype, subtype + re.sub(r"street ?\d|\D", "", said)
 
 
 def _of_row(columns: list[tuple[str, str, str]], row: list[str]) -> tuple[Draft, str]:
-    draft, addresses, said = Draft(), dict[str, Json](), dict[str, str]()
+    draft, addresses, said, label = Draft(), dict[str, Json](), dict[str, str](), ""
     for (kind, subtype, which), cell in zip(columns, row):
+        if kind == "label":
+            label = cell.lower()
+            continue
+        if subtype == "other":
+            subtype = _subtype(label)
         for value in filter(None, map(str.strip, cell.split(" ::: "))):         # Google puts several into one cell
             if kind in ("email", "fax", "mobile", "phone", "website"):
-                draft.info(kind, subtype, value)
+                draft.info(_kind(kind, label), subtype, value)
             elif kind in _ADDRESS:
                 addresses.setdefault(which, {"subtype": subtype})[kind] = value
             elif kind:
@@ -129,6 +146,17 @@ def _of_row(columns: list[tuple[str, str, str]], row: list[str]) -> tuple[Draft,
         draft.address(**address)
     _names(draft, said)
     return draft, said.get("organization", "")
+
+
+def _kind(kind: str, label: str) -> str:
+    """What a number is, by the label that Google writes before it."""
+    if kind != "phone":
+        return kind
+    return "fax" if "fax" in label else "mobile" if re.search("mobile|cell|handy|mobil", label) else "phone"
+
+
+def _subtype(said: str) -> str:
+    return next((name for name, words in _SUBTYPES if any(word in said for word in words)), "other")
 
 
 def _names(draft: Draft, said: dict[str, str]) -> None:
