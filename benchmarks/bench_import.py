@@ -1,19 +1,21 @@
 """Importing a large address book from Radicale while events ring: how long, how much memory, and what the events feel.
 
-    scripts/bench import [--cards 20000] [--rate 100] [--seconds 10]
+    scripts/bench import [--cards 20000] [--rate 100] [--rounds 7] [--seconds 5]
 
-The daemon has one core; PostgreSQL, Radicale and the load the other. Prints the wall time and memory of the first import and of one
-that finds nothing changed, and the latency from PUT to frame without and during the first, which may be twice that at most.
+The daemon has one core; PostgreSQL, Radicale and the load the other. Prints the latency from PUT to frame without an import and during
+one (it may be twice that at most), round by round; then time and memory of a whole import, and of one that finds nothing new.
 """
 from __future__ import annotations
 
 import argparse
+import http.client
 import json
+import socket
+import statistics
 import sys
 import tempfile
 import threading
 import time
-import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from benchmarks import ring
 from benchmarks.bench_event import world
 from benchmarks.event_servers import OURS, compared
 from benchmarks.processes import OTHER_CORE, Command, Server, begun, pin
+from tests.postgres import execute
 
 USER, PASSWORD = "ada", "secret"
 
@@ -49,28 +52,36 @@ def radicale(home: Path) -> Server:
 
 
 class Import(threading.Thread):
-    """One import: its answer, its seconds, the most memory the daemon had meanwhile."""
+    """One import of a user: its answer, its seconds, the most memory the daemon had meanwhile. `hang_up` ends it after the page in work."""
 
-    def __init__(self, port: int, daemon: psutil.Process) -> None:
+    def __init__(self, port: int, daemon: psutil.Process, user: int = 1) -> None:
         super().__init__()
-        self.port, self.process = port, daemon
+        self.process, self.user = daemon, user
+        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=3600)
         self.answer: dict[str, Any] = {}
         self.seconds, self.memory, self.before = 0.0, 0, daemon.memory_info().rss
 
     def run(self) -> None:
         """Asks and waits."""
         body = json.dumps({"externalSystem": "carddav", "username": USER, "password": PASSWORD}).encode()
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/v2/import?cmd=importContacts", body, {
-            "authToken": "session-1", "Content-Type": "application/json"})
         watching = threading.Thread(target=self._watch)
         watching.start()
         started = time.perf_counter()
         try:
-            with urllib.request.urlopen(request, timeout=3600) as reply:
-                self.answer = json.load(reply)
+            self.connection.request("POST", "/v2/import?cmd=importContacts", body, {
+                "authToken": f"session-{self.user}", "Content-Type": "application/json"})
+            self.answer = json.load(self.connection.getresponse())
+        except (OSError, http.client.HTTPException):
+            pass
         finally:
             self.seconds = time.perf_counter() - started
             watching.join()
+
+    def hang_up(self) -> None:
+        """Nobody waits for the answer any more."""
+        if self.connection.sock is not None:
+            self.connection.sock.shutdown(socket.SHUT_RDWR)
+        self.join()
 
     def _watch(self) -> None:
         while not self.seconds:
@@ -93,27 +104,39 @@ def load(port: int, rate: int, seconds: float) -> dict[str, Any]:
     return dict(figures[-1])
 
 
-def measure(daemon: Server, rate: int, seconds: float) -> None:
-    """Imports once under load and once more without, and prints what it was like; loads of before and after are the idle ones."""
-    load(daemon.port, rate, 3)
-    idle = [load(daemon.port, rate, seconds)]
-    first = Import(daemon.port, daemon.process)
-    first.start()
-    during = []
-    while first.is_alive():
-        during.append(load(daemon.port, rate, seconds))
-    idle += [load(daemon.port, rate, seconds) for _ in range(2)]
-    again = Import(daemon.port, daemon.process)
-    again.start()
-    again.join()
-    print("first import: ", first.said())
-    print("nothing new:  ", again.said())
+def pairs(daemon: Server, dsn: str, o: argparse.Namespace) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Events without an import and then during one, round by round, so that a busy machine hits both alike."""
+    found = []
+    for user in range(2, 2 + o.rounds):
+        idle = load(daemon.port, o.rate, o.seconds)
+        one = Import(daemon.port, daemon.process, user)
+        one.start()
+        while not execute(dsn, "SELECT 1 FROM external_contacts WHERE user_id = %s LIMIT 1", user) and one.is_alive():
+            time.sleep(0.1)
+        found.append((idle, load(daemon.port, o.rate, o.seconds)))
+        if not one.is_alive():
+            raise SystemExit("the import was over before the load: take more --cards")
+        one.hang_up()
+        while execute(dsn, "SELECT 1 FROM import_states WHERE user_id = %s AND run IS NOT NULL", user):
+            time.sleep(0.1)
+    return found
+
+
+def measure(daemon: Server, dsn: str, o: argparse.Namespace) -> None:
+    """The events' latency, then a whole import without events and one that finds nothing new."""
+    load(daemon.port, o.rate, 3)
+    found = pairs(daemon, dsn, o)
     for name in ("frame p50", "frame p99", "put p99"):
-        still, busy = (sorted(figures[name] for figures in runs) for runs in (idle, during[:-1] or during))
-        middle = [runs[len(runs) // 2] for runs in (still, busy)]
-        print(f"{name}: idle {middle[0]:.2f} ms, during the import {middle[1]:.2f} ms, {middle[1] / middle[0]:.2f} times "
-              f"(idle {' '.join(f'{s:.1f}' for s in still)}; during {' '.join(f'{s:.1f}' for s in busy)})")
-    print(*(f"{fault} {sum(figures[fault] for figures in during):.0f}" for fault in ("lost", "doubled", "failed")))
+        ratios = sorted(busy[name] / idle[name] for idle, busy in found)
+        still, busy = (statistics.median(figures[name] for figures in side) for side in zip(*found))
+        print(f"{name}: idle {still:.2f} ms, during the import {busy:.2f} ms; round by round {statistics.median(ratios):.2f} times "
+              f"({ratios[0]:.2f} to {ratios[-1]:.2f})")
+    print(*(f"{fault} {sum(busy[fault] for _, busy in found):.0f}" for fault in ("lost", "doubled", "failed")))
+    for name in ("first import", "nothing new"):
+        whole = Import(daemon.port, daemon.process)
+        whole.start()
+        whole.join()
+        print(f"{name}: {whole.said()}")
 
 
 def main() -> None:
@@ -121,7 +144,8 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--cards", type=int, default=20_000)
     options.add_argument("--rate", type=int, default=100)
-    options.add_argument("--seconds", type=float, default=10)
+    options.add_argument("--seconds", type=float, default=5)
+    options.add_argument("--rounds", type=int, default=7)
     o = options.parse_args()
     dsn = world()
     with tempfile.TemporaryDirectory() as state:
@@ -133,7 +157,7 @@ def main() -> None:
             command = compared(dsn, state, None)[OURS].command
             more = {"INTERACTD_IMPORTS_TIMEOUT": "600", "INTERACTD_IMPORTS_SERVERS": f"carddav http://127.0.0.1:{shelf.port} private"}
             with Server(evolve(command, environ={**command.environ, **more})) as daemon:
-                measure(daemon, o.rate, o.seconds)
+                measure(daemon, dsn, o)
 
 
 if __name__ == "__main__":
