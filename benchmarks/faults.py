@@ -1,8 +1,8 @@
 """Everything breaks, again and again, while phones ring: what reaches the devices that follow their sockets.
 
-    python -m benchmarks.faults [--events 10000] [--users 20] [--devices 3] [--only NAME] [--json]
+    python -m benchmarks.faults [--events 10000] [--users 20] [--devices 3] [--nodes 3] [--only NAME] [--json]
 
-A daemon of its own on a PostgreSQL of its own; clients in Python (interactd/client) behind a proxy. Of each kind of fault it prints how
+Daemons of its own on a PostgreSQL of its own; clients in Python (interactd/client) behind a proxy. Of each kind of fault it prints how
 often it struck, and what became of the events: each that was stored must be seen exactly once, in order, by each device of its owner,
 and by nobody else. Exit status 1 if that is not so.
 """
@@ -89,7 +89,7 @@ class Phone:
         headers = {"triggerToken": self.world.trigger(self.user), "Idempotency-Key": key}
         try:
             answer = await treq.put(f"http://127.0.0.1:{self.port()}/v2/interactions", json=body, headers=headers, agent=self.agent, timeout=3)
-            await answer.content()
+            await answer.content().addTimeout(3, reactor)
         except Exception:
             return False
         if answer.code not in (201, 429, 503):
@@ -138,7 +138,7 @@ async def everything_cut(trial: Trial) -> None:
 
 
 def daemon(number: signal.Signals) -> Callable[[Trial], Awaitable[None]]:
-    """The daemon gets this signal and is started again."""
+    """A daemon gets this signal and is started again."""
     async def broken(trial: Trial) -> None:
         while not trial.over:
             await rest(random.uniform(1, 3))
@@ -186,7 +186,7 @@ FAULTS: dict[str, Callable[[Trial], Awaitable[None]]] = {
 async def trial(world: World, name: str, events: int, devices: int) -> dict[str, float]:
     """The counts of one kind of fault."""
     started, before = time.monotonic(), world.last_event()
-    proxy = Chaos(lambda: world.port, anywhere if FAULTS[name] is cuts else lambda n: None)
+    proxy = Chaos(world.port, anywhere if FAULTS[name] is cuts else lambda n: None)
     proxy.open()
     places = world.places()
     made = [Device(world, user, world.device(user, n), proxy.port, Place(*places[user])) for user in world.users for n in range(devices)]
@@ -226,6 +226,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--events", type=int, default=10_000, help="of all kinds of faults together")
     parser.add_argument("--users", type=int, default=20)
     parser.add_argument("--devices", type=int, default=3, help="of each user")
+    parser.add_argument("--nodes", type=int, default=1, help="daemons on one database; each connection goes to one or the other")
     parser.add_argument("--only", help="the kinds of faults whose names have this in them")
     parser.add_argument("--json", action="store_true", help="print the counts as one JSON object")
     parser.add_argument("--seed", type=int, default=1)
@@ -236,7 +237,7 @@ async def run(wanted: argparse.Namespace) -> bool:
     """All trials; whether nothing went wrong."""
     random.seed(wanted.seed)
     names = [name for name in FAULTS if not wanted.only or wanted.only in name]
-    world = await deferToThread(World, range(1, wanted.users + 1), wanted.devices)
+    world = await deferToThread(World, range(1, wanted.users + 1), wanted.devices, wanted.nodes)
     results: dict[str, dict[str, float]] = {}
     try:
         if not wanted.json:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import random
 import shutil
 import signal
 import socket
@@ -17,6 +18,7 @@ from typing import Any
 import psycopg2
 
 from benchmarks import ring
+from benchmarks.processes import free_port
 from interactd import cluster
 from interactd.accounts import account_for, detached
 from interactd.migrate import migrate
@@ -40,7 +42,7 @@ SETTINGS = {"LIMITS_EVENTS_PER_SECOND": "100000", "LIMITS_EVENTS_BURST": "100000
 class World:
     """Everything that can be broken."""
 
-    def __init__(self, users: range, devices: int) -> None:
+    def __init__(self, users: range, devices: int, nodes: int = 1) -> None:
         self.users = users
         self.home = Path(tempfile.mkdtemp(prefix="interactd-faults-", dir=roomy()))
         self.home.chmod(0o755)
@@ -58,11 +60,15 @@ class World:
             ring.give(cursor, users)
         connection.close()
         ring.write(self.home / "keys")
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = int(free.getsockname()[1])
-        self.daemon = self._start()
+        self.daemons: dict[int, subprocess.Popen[bytes]] = {}       # by port
+        for _ in range(nodes):
+            port = free_port()
+            self.daemons[port] = self._start(port)
         atexit.register(self.close)
+
+    def port(self) -> int:
+        """The port of a node, the one or the other."""
+        return random.choice(list(self.daemons))
 
     def session(self, user: int) -> str:
         """The token of a user's devices."""
@@ -92,10 +98,11 @@ class World:
         return found
 
     def restart(self, number: signal.Signals) -> None:
-        """The daemon gets a signal, ends, and is started again."""
-        self.daemon.send_signal(number)
-        self.daemon.wait()
-        self.daemon = self._start()
+        """One of the daemons gets a signal, ends, and is started again."""
+        port = self.port()
+        self.daemons[port].send_signal(number)
+        self.daemons[port].wait()
+        self.daemons[port] = self._start(port)
 
     def restart_database(self, number: signal.Signals) -> None:
         """So does PostgreSQL."""
@@ -107,8 +114,9 @@ class World:
         """Nothing is left."""
         if not self.home.exists():
             return
-        self.daemon.kill()
-        self.daemon.wait()
+        for daemon in self.daemons.values():
+            daemon.kill()
+            daemon.wait()
         os.kill(cluster.server_pid(self.layout.data) or self.server.pid, signal.SIGINT)
         self.server.wait()
         shutil.rmtree(self.home, ignore_errors=True)
@@ -119,23 +127,24 @@ class World:
         _await(lambda: cluster.is_ready(self.layout.data), server)
         return server
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def _start(self, port: int) -> subprocess.Popen[bytes]:
         environ = {f"INTERACTD_{name}": value for name, value in SETTINGS.items()}
-        environ |= {"INTERACTD_DATABASE_URL": self.dsn, "INTERACTD_STATE_DIRECTORY": str(self.home / "var"),
+        environ |= {"INTERACTD_DATABASE_URL": self.dsn, "INTERACTD_STATE_DIRECTORY": str(self.home / f"var-{port}"),
                     "INTERACTD_AUTH_TRIGGER_KEYS_FILE": str(self.home / "keys"), "PYTHONPATH": str(ROOT)}
         command = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "--nodaemon", "--pidfile=", "interactd", "--listen",
-                   str(self.port)]
+                   str(port)]
         with open(self.home / "log", "ab") as log:
             daemon = subprocess.Popen(command, env={**os.environ, **environ}, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        _await(self._listening, daemon)
+        _await(lambda: _listening(port), daemon)
         return daemon
 
-    def _listening(self) -> bool:
-        try:
-            socket.create_connection(("127.0.0.1", self.port), 0.5).close()
-        except OSError:
-            return False
-        return True
+
+def _listening(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 0.5).close()
+    except OSError:
+        return False
+    return True
 
 
 def _await(ready: Any, process: subprocess.Popen[bytes]) -> None:

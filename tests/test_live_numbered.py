@@ -7,7 +7,8 @@ import attrs
 import orjson
 
 from interactd import metrics
-from interactd.changes import Acknowledged, Changed, Notice
+from interactd.changes import Acknowledged, Changed, Entered, Notice
+from interactd.live import numbered
 from interactd.live.numbered import HOLD
 from interactd.live.replay import SLICE
 from tests.live_case import Client, LiveCase
@@ -294,6 +295,35 @@ class Resuming(NumberedCase):
             told.append(await self.told(client))
         self.assertEqual([m["seq"] for m in told], list(range(at + 1, at + 91)))
 
+    async def test_after_the_ring_time(self) -> None:
+        """What was received more than 60 s ago does not ring any more when it is replayed."""
+        at = self.head()
+        self.event(self.me, self.phone, age=61_000)
+        self.event(self.me, self.phone, age=50_000)
+        client = await self.follow(resume=at)
+        self.assertEqual([m.get("late") for m in await self.said(client) if "type" in m], [True, None])
+
+    async def test_too_much_of_one_number(self) -> None:
+        """A change of more interactions than are told in one breath is a resync, for open sockets too."""
+        self.many(2 * SLICE)
+        client = await self.follow()
+        for count, expected in ((SLICE, "update"), (2 * SLICE, "resync")):
+            self.sql("SELECT take(ARRAY[%s::bigint])", self.me.id)
+            self.sql("UPDATE interactions SET seq = number_of(%s) WHERE id IN (SELECT id FROM interactions ORDER BY id LIMIT %s)", self.me.id, count)
+            self.parts.app.hub.publish(Changed(self.me.id, self.head(), "update", "contact", 1))
+            told = await self.said(client)
+            self.assertEqual((len(told), expected in told[-1], told[-1]["seq"]), (count if expected == "update" else 1, True, self.head()))
+
+    async def test_of_an_older_generation(self) -> None:
+        """A socket whose device has a newer one at another node is told nothing that is read, and closed when that is heard of."""
+        client = await self.follow()
+        self.sql("UPDATE devices SET generation = generation + 1 WHERE id = %s", self.phone)
+        notice = self.event(self.me, self.phone)
+        self.parts.app.hub.publish(Changed(self.me.id, notice.seq, "insert", "interaction", notice.interaction_id))
+        self.assertEqual(await self.said(client), [])
+        self.parts.app.hub.publish(Entered(self.me.id, self.phone, 2))
+        self.assertEqual(await self.ended(client), 4409)
+
     async def test_the_database_is_away_meanwhile(self) -> None:
         """The sweep finds those who wait."""
         client = await self.follow()
@@ -377,6 +407,14 @@ class Acks(NumberedCase):
         self.assertEqual(self.sql("SELECT count(*) FROM deliveries WHERE num_nonnulls(acked_at, shown_at, dismissed_at) > 0"), [(0,)])
         self.assertEqual((self.sql("SELECT count(*) FROM retracts"), self.head()), ([(0,)], at))
         self.assertEqual(metrics.WORDS_IGNORED._value.get() - before, 6)
+
+    async def test_none_at_all(self) -> None:
+        """A client that never acknowledges is closed some time."""
+        self.patch(numbered, "UNACKNOWLEDGED", 3)
+        client = await self.follow()
+        for _ in range(4):
+            self.tell(self.me, self.phone)
+        self.assertEqual(await self.ended(client), 4408)
 
     async def test_binary(self) -> None:
         """Messages are text."""
