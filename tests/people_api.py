@@ -64,6 +64,7 @@ class PeopleApi:
     changed: dict[str, int] = field(factory=dict)           # by resource name: at which version
     version: int = 1
     page: int = 2
+    group_page: int = 2
     oldest: int = 0                                         # sync tokens of before have expired
     refresh: str = REFRESH
     scope: str = "https://www.googleapis.com/auth/contacts.readonly"
@@ -132,7 +133,10 @@ class PeopleApi:
                    "formattedName": "My Contacts"}]
         mine = [{"resourceName": f"contactGroups/{ident}", "groupType": "USER_CONTACT_GROUP", "name": name, "formattedName": name}
                 for ident, name in self.user_groups.items()]
-        return {"contactGroups": [*system, *mine], "totalItems": 1 + len(mine)}
+        start, found = int(query.get("pageToken", "0")), [*system, *mine]
+        end = start + min(int(query.get("pageSize", "30")), self.group_page)
+        more = {"nextPageToken": str(end)} if end < len(found) else {}
+        return {"contactGroups": found[start:end], "totalItems": len(found), **more}
 
     def put(self, said: Json) -> None:
         """A person is new, or another one than before."""

@@ -295,7 +295,7 @@ class Referee(TestCase):
 
     async def test_official_client(self) -> None:
         """Refresh, pages, the sync token on the last one, groups, the expired token, the revoked one."""
-        people = PeopleApi(page=10)
+        people = PeopleApi(page=10, group_page=10)
         for n in range(25):
             people.put(person(f"a{n}", f"N{n}", **MOBILE))
         people.user_groups = {"4f": "Friends"}
