@@ -197,7 +197,9 @@ async def serve_postgres(reactor: Any, config: Config, arguments: Arguments) -> 
 
 
 def check_config(config: Config, arguments: Arguments) -> None:
-    """Show the keys that do not have their default; secrets only by name."""
+    """Show the keys that do not have their default; secrets only by name. ConfigError for files that can not be what they should."""
+    from interactd.push.identity import identity
+    identity(config.apns)
     for name, section in SECTIONS.items():
         ours, default = attrs.asdict(getattr(config, name), recurse=False), attrs.asdict(section(), recurse=False)
         for key, (attribute, described) in keys(section).items():

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from attrs import evolve
 from autobahn.twisted.websocket import WebSocketClientFactory
 from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
@@ -288,6 +289,12 @@ class Daemon(ApiCase, ApnsCase):
 
 class Off(ApiCase):
     """Without `[apns]`."""
+
+    async def test_check_config(self) -> None:
+        """A key file that is none is found before the start."""
+        wrong = evolve(self.config, apns=Apns(topic=TOPIC, key_file=Path("/nowhere"), key_id="KEYKEYKEY1", team_id="TEAMTEAM01"))
+        fault = self.assertRaises(ConfigError, ctl.check_config, wrong, None)
+        self.assertEqual(str(fault), "[apns] key-file: /nowhere can not be read (No such file or directory)")
 
     async def test_off(self) -> None:
         """Nothing is due, a test push says so, and so does the doctor."""
