@@ -12,6 +12,7 @@ from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientPr
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectError
 from twisted.internet.task import deferLater
+from twisted.web.client import Agent
 from twisted.web.http_headers import Headers
 
 from interactd import people
@@ -19,6 +20,7 @@ from interactd.auth.passwords import hash_password
 from interactd.config import Config
 from interactd.db import Database
 from interactd.refusals import Refusal
+from interactd.tls import StrictPolicy
 
 EMAIL = "demo@localhost"
 NUMBER, DIALLED = "+49 2332 667998", "02332/66 79 98"
@@ -66,7 +68,7 @@ class Story:
         given = {"authToken": self.token, **headers} if self.token else headers
         try:
             answer = await treq.request(verb, self.url + path, json=body, headers=Headers({k: [v] for k, v in given.items()}),
-                                        timeout=PATIENCE, reactor=self.reactor, persistent=False)
+                                        timeout=PATIENCE, reactor=self.reactor, agent=Agent(self.reactor, StrictPolicy()))
         except ConnectError:
             raise Refusal(f"nobody answers at {self.url}: start the daemon first (scripts/run), or say --url") from None
         said = await answer.json()
