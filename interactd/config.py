@@ -227,8 +227,7 @@ class Config:
     log: Log = attrs.field(factory=Log)
 
 
-SECTIONS: dict[str, type] = {"http": Http, "database": Database, "state": State, "auth": Auth, "numbers": Numbers,
-                             "limits": Limits, "live": Live, "imports": Imports, "apns": Apns, "mail": Mail, "log": Log}
+SECTIONS: dict[str, type] = {section.name: section.default.factory for section in attrs.fields(Config)}  # type: ignore[union-attr]
 
 
 if __name__ == "__main__":

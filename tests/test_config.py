@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from interactd import configfile
 from interactd.config import SECTIONS, Config
 from interactd.configfile import example, load
-from interactd.keys import Server, keys
+from interactd.keys import RedisAddress, Server, keys
 from interactd.refusals import ConfigError
 
 
@@ -45,6 +45,13 @@ class ConfigTests(SynchronousTestCase):
         self.assertEqual(nothing, Config())
         self.assertEqual(sum(" = " in line or line.endswith(" =") for line in lines if not line.startswith("#")),
                          sum(len(keys(section)) for section in SECTIONS.values()))
+
+    def test_every_section(self) -> None:
+        """Whatever the configuration has can be set, the bus too, by a file and by the environment."""
+        self.assertEqual(list(SECTIONS), [field.name for field in attrs.fields(Config)])
+        address = RedisAddress("redis.example.org", 6379, 3)
+        self.assertEqual(load(self.written("[bus]\nurl = redis://redis.example.org/3\n"), {}, {}).bus.url, (address,))
+        self.assertEqual(load(None, {"INTERACTD_BUS_URL": "redis://redis.example.org/3"}, {}).bus.url, (address,))
 
     def test_frozen(self) -> None:
         """Nobody changes it later."""
