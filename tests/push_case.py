@@ -72,6 +72,7 @@ class Node:
     def __init__(self, world: World, name: str, judge: Any) -> None:
         self.world = world
         self.name = name
+        self.number = len(world.ever) + 1
         self.clock = Clock()
         self.clock.rightNow = world.now
         self.hub = Hub()
@@ -79,7 +80,7 @@ class Node:
         self.others = False                     # whether it knows of other nodes
         self.apple = Apple(world.case, clock=self.clock, judge=judge)
         database: Any = world.database
-        records = Records(database, Settings(), Apns(topic="org.example.interact"), name)
+        records = Records(database, Settings(), Apns(topic="org.example.interact"), lambda: self.number)
         presence = Presence(lambda user, device: device in self.listening, lambda: self.others)
         self.outlet = Outlet(records, presence, Apns(topic="org.example.interact"), 2.0, self.clock)
         self.outlet.pool = self.apple.pool

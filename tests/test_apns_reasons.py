@@ -4,6 +4,7 @@ from __future__ import annotations
 from typing import Any
 
 import jwt
+from twisted.internet.defer import Deferred
 
 from interactd.push import reasons
 from interactd.push.notification import Kind, Outcome
@@ -256,6 +257,31 @@ class Wanted(PoolCase):
         apple.refusing = False
         apple.advance(3)
         self.assertEqual((self.kinds(), asked), ({1: "ok", 2: "withdrawn", 3: "ok"}, [2, 3]))
+
+    def test_frozen_behind_the_question(self) -> None:
+        """A yes that lay there while the node was frozen is not believed: another node may have sent the push."""
+        answers: list[Deferred[bool]] = []
+
+        def wanted() -> Deferred[bool]:
+            answers.append(Deferred())
+            return answers[-1]
+        apple = self.apple(certificate=True)
+        apple.refusing = True
+        for number in (1, 2):
+            self.send(number, wanted=wanted)
+        apple.advance(1.3)
+        apple.refusing = False
+        apple.advance(3)
+        answers[0].callback(True)
+        apple.settle()
+        self.assertEqual((self.kinds(), len(answers)), ({1: "ok"}, 2))
+        apple.clock.rightNow += 31                  # SIGSTOP, SIGCONT
+        answers[1].callback(True)
+        apple.settle()
+        self.assertEqual((self.kinds(), len(answers)), ({1: "ok"}, 3))
+        answers[2].callback(False)
+        apple.settle()
+        self.assertEqual(self.kinds(), {1: "ok", 2: "withdrawn"})
 
     def test_stop(self) -> None:
         """What was not sent is given back, or may be sent again; what was is awaited for 5 s, and nothing is taken any more."""

@@ -1,6 +1,7 @@
 """Pushes of the whole daemon to Node's HTTP/2: from the event to the ledger, test pushes, the doctor, a changed key."""
 from __future__ import annotations
 
+import signal
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -210,6 +211,17 @@ class Daemon(ApiCase, ApnsCase):
         await self.ledger(await self.event(), "sent", again.entity["id"])
         self.assertEqual((await self.put("/v2/devices", self.me, {"deviceId": token(1)})).status, 400)
 
+    async def test_whose_it_is(self) -> None:
+        """A push on its way is leased to this node by its number in the table of nodes."""
+        self.apple.signal(signal.SIGSTOP)
+        ident = await self.event()
+        whose = "SELECT n.id FROM deliveries d JOIN nodes n ON n.id::text = d.lease_node AND d.lease_until > now() WHERE d.interaction_id = %s"
+        while not (found := self.sql(whose, ident)):
+            await self.pause()
+        self.apple.signal(signal.SIGCONT)
+        self.assertEqual(found, self.sql("SELECT id FROM nodes"))
+        await self.ledger(ident, "sent")
+
     async def test_restart(self) -> None:
         """What could not be sent is sent behind a restart; what came too late for it is expired."""
         self.apple.signal(9)
@@ -219,7 +231,7 @@ class Daemon(ApiCase, ApnsCase):
         await self.parts.app.push.stopService()
         self.sql("UPDATE deliveries SET stored_at = stored_at - interval '61 s' WHERE interaction_id = %s", call)
         self.apple = await self.peer(topic=TOPIC, port=self.apple.port)
-        again = Push(identity(self.config.apns), self.parts.app.database, self.parts.app.hub, self.config, reactor)
+        again = Push(identity(self.config.apns), self.parts.app.database, self.parts.app.hub, self.config, reactor, node=lambda: 0)
         again.startService()
         self.addCleanup(again.stopService)
         while self.sql("SELECT accepted_at FROM deliveries WHERE interaction_id = %s", mail) == [(None,)]:

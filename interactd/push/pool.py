@@ -23,6 +23,7 @@ PATIENCE = 3            # times that a push comes back unseen, before it waits a
 PROBE_EVERY = 300.0     # seconds between two attempts while only the operator can help
 STOP_IN = 5.0           # seconds for the last answers
 CHECKED = 1.0           # seconds for which a push that was wanted still is
+STALE = 10.0            # seconds behind which an answer to that says nothing: this node was frozen, the push may be another's by now
 
 
 class Mode(Enum):
@@ -222,8 +223,11 @@ class Pool:
     async def _ask(self, waiting: Waiting) -> None:
         """Time has passed since it was known to be wanted."""
         assert waiting.notification.wanted is not None
+        asked_at = self._clock.seconds()
         wanted = await waiting.notification.wanted()
-        waiting.checked_at = self._clock.seconds()
+        answered_at = self._clock.seconds()
+        if answered_at - asked_at < STALE:
+            waiting.checked_at = answered_at
         if not wanted:
             waiting.settle(Kind.WITHDRAWN)
         elif self._stopped:

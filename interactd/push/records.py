@@ -1,7 +1,7 @@
 """The rows of pushes: who may send which, and what came of it. Every statement is one compare-and-set."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from interactd.config import Apns
@@ -141,13 +141,17 @@ class Told(NamedTuple):
 
 
 class Records:
-    """The statements with what they need to know: `node` is this process."""
+    """The statements with what they need to know: `node` says this daemon's number among the others."""
 
-    def __init__(self, database: Database, live: Settings, apns: Apns, node: str) -> None:
+    def __init__(self, database: Database, live: Settings, apns: Apns, node: Callable[[], int]) -> None:
         self._database = database
-        self._node = {"node": node}
+        self._number = node
         self._lives = {"ring": live.ring_time, "alert": apns.alert_time}
         self._lease = {"lease": LEASE}
+
+    @property
+    def _node(self) -> dict[str, str]:
+        return {"node": str(self._number())}
 
     async def claim(self, pairs: Sequence[Pair]) -> list[Claimed]:
         """Those of these that may be sent, which are this node's now."""

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from secrets import token_hex
 from typing import Any
 
 from twisted.application.service import Service
@@ -33,11 +32,10 @@ class Push(Service):
     log = Logger()
 
     def __init__(self, mine: Identity | None, database: Database, hub: Hub, config: Config, reactor: Any, *,
-                 presence: Presence = Presence()) -> None:
-        self.node = token_hex(8)
+                 node: Callable[[], int], presence: Presence = Presence()) -> None:
         self.config = config.apns
         self.identity = mine
-        self.records = Records(database, config.live, config.apns, self.node)
+        self.records = Records(database, config.live, config.apns, node)
         self.outlet = Outlet(self.records, presence, config.apns, config.live.ack_timeout, reactor)
         self._reactor = reactor
         self._hub = hub
