@@ -1,100 +1,36 @@
 """Everything breaks, again and again, while phones ring: what reaches the devices that follow their sockets.
 
-    python -m benchmarks.faults [--events 10000] [--users 20] [--devices 3] [--nodes 3] [--only NAME] [--json]
+    python -m benchmarks.faults [--events 10000] [--users 20] [--devices 3] [--only NAME] [--json]
+    python -m benchmarks.faults --nodes 3 --bus redis
 
-Daemons of its own on a PostgreSQL of its own; clients in Python (interactd/client) behind a proxy. Of each kind of fault it prints how
-often it struck, and what became of the events: each that was stored must be seen exactly once, in order, by each device of its owner,
-and by nobody else. Exit status 1 if that is not so.
+A daemon of its own, or several, with a PostgreSQL (and a Redis) of their own; clients in Python (interactd/client) behind a proxy, which
+takes each new connection to the next node. Of each kind of fault it prints how often it struck, and what became of the events: each that
+was stored must be seen exactly once, in order, by each device of its owner, and by nobody else. Exit status 1 if that is not so.
 """
 from __future__ import annotations
 
 import argparse
 import json
 import random
-import secrets
 import signal
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import attrs
-import treq
-from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.task import deferLater, react
+from twisted.internet.task import react
 from twisted.internet.threads import deferToThread
-from twisted.web.client import Agent, HTTPConnectionPool
 
+from benchmarks.faultyclients import Device, Phone, rest
 from benchmarks.faultyworld import World
 from interactd.client.conversation import Place
-from interactd.client.follow import Account, Client
 from tests import chaos
 from tests.chaos import Chaos, Fault
 
 KINDS = (chaos.CUT, chaos.HALF, chaos.FREEZE, chaos.DELAY, chaos.CRUMBS)
 COLUMNS = ("struck", "events", "connections", "expected", "seen", "lost", "doubled", "disordered", "strayed", "resyncs", "seconds")
 MUST_BE_NONE = ("lost", "doubled", "disordered", "strayed", "resyncs")
-
-
-async def rest(seconds: float) -> None:
-    """Some time passes."""
-    await deferLater(reactor, seconds)      # type: ignore[arg-type]
-
-
-class Device:
-    """A client that keeps what it takes; a slow one takes its time, a frozen one stops reading now and then."""
-
-    def __init__(self, world: World, user: int, name: str, port: int, place: Place) -> None:
-        self.user = user
-        self.seen: list[tuple[int, int]] = []       # number and interaction
-        self.resyncs = 0
-        self.pause = 0.0
-        self.client = Client(reactor, Account(f"ws://127.0.0.1:{port}", world.session(user), name), self.take, place,
-                             resync=self.resync, pace=0.05, silence=3.0)
-        self.running: Deferred[None] = Deferred.fromCoroutine(self.client.run())
-
-    async def take(self, message: dict[str, Any], place: Place) -> None:
-        """One message."""
-        if "type" in message:
-            self.seen.append((message["seq"], message["interactionId"]))
-        if self.pause:
-            await rest(self.pause)
-
-    async def resync(self, place: Place) -> None:
-        """Something could not be had."""
-        self.resyncs += 1
-
-    def freeze(self, frozen: bool) -> None:
-        """It stops reading, or goes on."""
-        wire = self.client._talk._wire if self.client._talk is not None else None
-        if wire is not None and wire.transport is not None:
-            (wire.transport.pauseProducing if frozen else wire.transport.resumeProducing)()
-
-
-class Phone:
-    """A trigger device: each call is sent until it is answered, under one Idempotency-Key."""
-
-    def __init__(self, world: World, user: int, port: Callable[[], int]) -> None:
-        self.world, self.user, self.port = world, user, port
-        self.pool = HTTPConnectionPool(reactor)
-        self.agent = Agent(reactor, pool=self.pool, connectTimeout=2)
-
-    async def ring(self) -> None:
-        """One call, answered by now."""
-        key, body = secrets.token_hex(8), {"type": "call-incoming", "data": f"+4930{random.randrange(10**8)}"}
-        while not await self._sent(key, body):
-            await rest(random.uniform(0.02, 0.1))
-
-    async def _sent(self, key: str, body: Any) -> bool:
-        headers = {"triggerToken": self.world.trigger(self.user), "Idempotency-Key": key}
-        try:
-            answer = await treq.put(f"http://127.0.0.1:{self.port()}/v2/interactions", json=body, headers=headers, agent=self.agent, timeout=3)
-            await answer.content().addTimeout(3, reactor)
-        except Exception:
-            return False
-        if answer.code not in (201, 429, 503):
-            raise RuntimeError(f"an event was answered {answer.code}")
-        return bool(answer.code == 201)
 
 
 @attrs.define
@@ -138,11 +74,11 @@ async def everything_cut(trial: Trial) -> None:
 
 
 def daemon(number: signal.Signals) -> Callable[[Trial], Awaitable[None]]:
-    """A daemon gets this signal and is started again."""
+    """The daemon, or one of the nodes, gets this signal and is started again."""
     async def broken(trial: Trial) -> None:
         while not trial.over:
             await rest(random.uniform(1, 3))
-            await deferToThread(trial.world.restart, number)
+            await deferToThread(trial.world.anyone().restart, number)
             trial.struck += 1
     return broken
 
@@ -172,6 +108,37 @@ async def readers(trial: Trial) -> None:
         device.pause = 0
 
 
+async def frozen(trial: Trial) -> None:
+    """A node does nothing for some seconds, and then goes on as if nothing had been."""
+    while not trial.over:
+        await rest(random.uniform(0.3, 1))
+        node = trial.world.anyone()
+        node.freeze(True)
+        await rest(random.uniform(1, 8))
+        node.freeze(False)
+        trial.struck += 1
+
+
+async def bus_cut(trial: Trial) -> None:
+    """All connections that carry hints, several times a second."""
+    while not trial.over:
+        await rest(random.uniform(0.1, 0.5))
+        await deferToThread(trial.world.cut_bus)
+        trial.struck += 1
+
+
+async def redis_killed(trial: Trial) -> None:
+    """Redis is killed, and back after a while."""
+    redis = trial.world.redis
+    assert redis is not None
+    while not trial.over:
+        await rest(random.uniform(0.3, 1))
+        await deferToThread(redis.kill)
+        await rest(random.uniform(0, 2))
+        await deferToThread(redis.start)
+        trial.struck += 1
+
+
 def anywhere(n: int) -> Fault | None:
     """Any fault at any byte; one connection in four lives longer."""
     end = random.randrange(500, 6000)
@@ -181,17 +148,20 @@ def anywhere(n: int) -> Fault | None:
 FAULTS: dict[str, Callable[[Trial], Awaitable[None]]] = {
     "connections, at any byte": cuts, "all connections at once": everything_cut, "daemon, kill -9": daemon(signal.SIGKILL),
     "daemon, restarted": daemon(signal.SIGTERM), "PostgreSQL, restarted": database, "slow and frozen readers": readers}
+AMONG_NODES = {"a node frozen": frozen, "the bus cut": bus_cut}
+WITH_REDIS = {"Redis, kill -9": redis_killed}
+EVERY = FAULTS | AMONG_NODES | WITH_REDIS
 
 
 async def trial(world: World, name: str, events: int, devices: int) -> dict[str, float]:
     """The counts of one kind of fault."""
     started, before = time.monotonic(), world.last_event()
-    proxy = Chaos(world.port, anywhere if FAULTS[name] is cuts else lambda n: None)
+    proxy = Chaos(world.next_port, anywhere if EVERY[name] is cuts else lambda n: None)
     proxy.open()
     places = world.places()
     made = [Device(world, user, world.device(user, n), proxy.port, Place(*places[user])) for user in world.users for n in range(devices)]
     one = Trial(world, events, proxy, made)
-    await gatherResults([Deferred.fromCoroutine(one.load()), Deferred.fromCoroutine(FAULTS[name](one))])  # type: ignore[arg-type]
+    await gatherResults([Deferred.fromCoroutine(one.load()), Deferred.fromCoroutine(EVERY[name](one))])  # type: ignore[arg-type]
     stored = world.stored(before)
     patience = time.monotonic() + 60
     while any(len(device.seen) < len(stored[device.user]) for device in made) and time.monotonic() < patience:
@@ -226,8 +196,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--events", type=int, default=10_000, help="of all kinds of faults together")
     parser.add_argument("--users", type=int, default=20)
     parser.add_argument("--devices", type=int, default=3, help="of each user")
-    parser.add_argument("--nodes", type=int, default=1, help="daemons on one database; each connection goes to one or the other")
-    parser.add_argument("--only", help="the kinds of faults whose names have this in them")
+    parser.add_argument("--nodes", type=int, default=1, help="daemons on the one database")
+    parser.add_argument("--bus", choices=("postgresql", "redis"), default="postgresql", help="what carries hints between them")
+    parser.add_argument("--only", action="append", default=[], help="the kinds of faults whose names have this in them; more than once for more")
     parser.add_argument("--json", action="store_true", help="print the counts as one JSON object")
     parser.add_argument("--seed", type=int, default=1)
     return parser.parse_args()
@@ -236,8 +207,9 @@ def arguments() -> argparse.Namespace:
 async def run(wanted: argparse.Namespace) -> bool:
     """All trials; whether nothing went wrong."""
     random.seed(wanted.seed)
-    names = [name for name in FAULTS if not wanted.only or wanted.only in name]
-    world = await deferToThread(World, range(1, wanted.users + 1), wanted.devices, wanted.nodes)
+    kinds = FAULTS | (AMONG_NODES if wanted.nodes > 1 else {}) | (WITH_REDIS if wanted.bus == "redis" else {})
+    names = [name for name in kinds if not wanted.only or any(part in name for part in wanted.only)]
+    world = await deferToThread(World, range(1, wanted.users + 1), wanted.devices, wanted.nodes, wanted.bus)
     results: dict[str, dict[str, float]] = {}
     try:
         if not wanted.json:

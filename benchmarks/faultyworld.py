@@ -1,4 +1,4 @@
-"""A daemon and a PostgreSQL of their own, to be killed: users, their phones and devices, and what is in the database."""
+"""Daemons, a PostgreSQL and a Redis of their own, to be killed: users, their phones and devices, and what is in the database."""
 from __future__ import annotations
 
 import atexit
@@ -12,6 +12,8 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -39,18 +41,84 @@ SETTINGS = {"LIMITS_EVENTS_PER_SECOND": "100000", "LIMITS_EVENTS_BURST": "100000
             "LIVE_UNAUTHENTICATED_PER_ADDRESS": "1000", "LIVE_REPLAY_MOST": "100000"}
 
 
+LISTENING = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND query ~ '^(LISTEN interactd|SELECT pg_notify)'"""
+
+
+class Node:
+    """A daemon at a port of its own."""
+
+    def __init__(self, home: Path, environ: dict[str, str]) -> None:
+        self.port = free_port()
+        self._home = home
+        self._environ = environ
+        self._start()
+
+    def restart(self, number: signal.Signals) -> None:
+        """It gets a signal, ends, and is started again."""
+        self._process.send_signal(number)
+        self._process.wait()
+        self._start()
+
+    def freeze(self, frozen: bool) -> None:
+        """It does nothing at all and does not know it, or goes on."""
+        self._process.send_signal(signal.SIGSTOP if frozen else signal.SIGCONT)
+
+    def kill(self) -> None:
+        """It is gone."""
+        self._process.kill()
+        self._process.wait()
+
+    def _start(self) -> None:
+        environ = {**os.environ, "PYTHONPATH": str(ROOT), "INTERACTD_STATE_DIRECTORY": str(self._home), **self._environ}
+        command = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "--nodaemon", "--pidfile=", "interactd", "--listen",
+                   str(self.port)]
+        with open(f"{self._home}.log", "ab") as log:
+            self._process = subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        _await(lambda: _answers(self.port), self._process)
+
+
+class Redis:
+    """The bus, where it is not PostgreSQL."""
+
+    def __init__(self, home: Path) -> None:
+        self.port = free_port()
+        self._command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(home)]
+        self.start()
+
+    def start(self) -> None:
+        """It answers."""
+        self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        _await(lambda: _answers(self.port), self._process)
+
+    def kill(self) -> None:
+        """It is gone."""
+        self._process.kill()
+        self._process.wait()
+
+    def cut(self) -> None:
+        """It hangs up on everybody."""
+        with socket.create_connection(("127.0.0.1", self.port), 5) as connection:
+            connection.sendall(b"CLIENT KILL TYPE pubsub\r\nCLIENT KILL TYPE normal\r\n")
+            connection.recv(100)
+
+
 class World:
     """Everything that can be broken."""
 
-    def __init__(self, users: range, devices: int, nodes: int = 1) -> None:
+    def __init__(self, users: range, devices: int, nodes: int = 1, bus: str = "postgresql") -> None:
         self.users = users
         self.home = Path(tempfile.mkdtemp(prefix="interactd-faults-", dir=roomy()))
         self.home.chmod(0o755)
+        self.redis: Redis | None = None
+        self.nodes: list[Node] = []
+        self._turns = count()
         self.account = account_for("")
         self.layout = cluster.prepare(self.home / "pg", self.account)
         subprocess.run(detached(self.layout.initdb, self.account), env=self.layout.environment, check=True, stdout=subprocess.DEVNULL)
         self.layout.fresh.rename(self.layout.data)
         self.server = self._serve()
+        atexit.register(self.close)
         execute(cluster.url(self.layout, "postgres", cluster.SUPERUSER), f"CREATE ROLE {cluster.ROLE} LOGIN CREATEDB")
         execute(cluster.url(self.layout, "postgres"), "CREATE DATABASE faults")
         self.dsn = cluster.url(self.layout, "faults")
@@ -60,15 +128,13 @@ class World:
             ring.give(cursor, users)
         connection.close()
         ring.write(self.home / "keys")
-        self.daemons: dict[int, subprocess.Popen[bytes]] = {}       # by port
-        for _ in range(nodes):
-            port = free_port()
-            self.daemons[port] = self._start(port)
-        atexit.register(self.close)
-
-    def port(self) -> int:
-        """The port of a node, the one or the other."""
-        return random.choice(list(self.daemons))
+        environ = {f"INTERACTD_{name}": value for name, value in SETTINGS.items()}
+        environ |= {"INTERACTD_DATABASE_URL": self.dsn, "INTERACTD_AUTH_TRIGGER_KEYS_FILE": str(self.home / "keys")}
+        if bus == "redis":
+            self.redis = Redis(self.home)
+            environ["INTERACTD_BUS_URL"] = f"redis://127.0.0.1:{self.redis.port}/0"
+        for n in range(nodes):
+            self.nodes.append(Node(self.home / f"node{n}", environ))
 
     def session(self, user: int) -> str:
         """The token of a user's devices."""
@@ -97,15 +163,23 @@ class World:
             found[user].append((seq, ident))
         return found
 
-    def restart(self, number: signal.Signals) -> None:
-        """One of the daemons gets a signal, ends, and is started again."""
-        port = self.port()
-        self.daemons[port].send_signal(number)
-        self.daemons[port].wait()
-        self.daemons[port] = self._start(port)
+    def next_port(self) -> int:
+        """Of the node whose turn it is, as a load balancer would say that looks after nobody's health."""
+        return self.nodes[next(self._turns) % len(self.nodes)].port
+
+    def anyone(self) -> Node:
+        """One of the nodes."""
+        return random.choice(self.nodes)
+
+    def cut_bus(self) -> None:
+        """The connections that carry hints are ended by the server."""
+        if self.redis is not None:
+            self.redis.cut()
+        else:
+            execute(self.dsn, LISTENING)
 
     def restart_database(self, number: signal.Signals) -> None:
-        """So does PostgreSQL."""
+        """PostgreSQL gets a signal, ends, and is started again."""
         os.kill(cluster.server_pid(self.layout.data) or self.server.pid, number)
         self.server.wait()
         self.server = self._serve()
@@ -114,9 +188,8 @@ class World:
         """Nothing is left."""
         if not self.home.exists():
             return
-        for daemon in self.daemons.values():
-            daemon.kill()
-            daemon.wait()
+        for process in (*self.nodes, *([self.redis] if self.redis is not None else [])):
+            process.kill()
         os.kill(cluster.server_pid(self.layout.data) or self.server.pid, signal.SIGINT)
         self.server.wait()
         shutil.rmtree(self.home, ignore_errors=True)
@@ -127,24 +200,12 @@ class World:
         _await(lambda: cluster.is_ready(self.layout.data), server)
         return server
 
-    def _start(self, port: int) -> subprocess.Popen[bytes]:
-        environ = {f"INTERACTD_{name}": value for name, value in SETTINGS.items()}
-        environ |= {"INTERACTD_DATABASE_URL": self.dsn, "INTERACTD_STATE_DIRECTORY": str(self.home / f"var-{port}"),
-                    "INTERACTD_AUTH_TRIGGER_KEYS_FILE": str(self.home / "keys"), "PYTHONPATH": str(ROOT)}
-        command = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "--nodaemon", "--pidfile=", "interactd", "--listen",
-                   str(port)]
-        with open(self.home / "log", "ab") as log:
-            daemon = subprocess.Popen(command, env={**os.environ, **environ}, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        _await(lambda: _listening(port), daemon)
-        return daemon
 
-
-def _listening(port: int) -> bool:
-    try:
+def _answers(port: int) -> bool:
+    with suppress(OSError):
         socket.create_connection(("127.0.0.1", port), 0.5).close()
-    except OSError:
-        return False
-    return True
+        return True
+    return False
 
 
 def _await(ready: Any, process: subprocess.Popen[bytes]) -> None:
