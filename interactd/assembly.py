@@ -79,8 +79,8 @@ async def build(reactor: Any, config: Config, dsn: str) -> Parts:
     census = Census(database, reactor)
     await census.enter()
     bus = Bus(hub, census, Redis(reactor, config.bus.url, config.bus.service) if config.bus.url else Postgres(reactor, dsn), reactor)
-    push = Push(apple, database, hub, config, reactor, node=lambda: census.id,
-                presence=Presence(live.registry.listens, lambda: census.others > 0))
+    presence = Presence(live.registry.listens, lambda: census.others > 0, lambda: census.id)
+    push = Push(apple, database, hub, config, reactor, presence=presence)
     app = App(config, database, hub, sessions, passwords, images, credentials, keys, intake, reactor, live, Imports(reactor, config.imports),
               resets, bus, CALLS, push)
     jobs = Jobs(reactor, database, config, hub)

@@ -4,17 +4,19 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
+import psycopg2
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 
 from interactd.config import Numbers
 from interactd.errors import Internal, Unavailable
+from interactd.events.carriage import Carriage, Then, Undone
 from interactd.events.event import Event, Outcome
 from interactd.events.hints import Hint
 from interactd.events.intake import Intake
 from interactd.events.parcel import addressed, sealed
-from interactd.events.wire import Wire
+from interactd.events.wire import Rows, Wire
 from tests.cutting import Cut, Proxy
 from tests.intake_case import IntakeCase, Owner
 
@@ -228,6 +230,43 @@ class ErrorTests(FaultCase):
         tables = ("basic_infos", "event_keys", "activities WHERE entity_id > 2", "deliveries WHERE interaction_id > 2")
         self.assertEqual([self.one(f"SELECT count(*) FROM {table}") for table in tables], [0] * 4)
         self.assertEqual(self.one("SELECT seq FROM counters WHERE user_id = %s", self.ann.id), 1)
+
+
+class Crashed:
+    """A connection that answers a batch, and is lost with the server at the COMMIT."""
+
+    closed = False
+
+    def __init__(self, *row: Any) -> None:
+        self.row = row
+
+    async def run(self, sql: str, parameters: Any = None) -> Rows:
+        """The row."""
+        if sql == "COMMIT":
+            self.closed = True
+            raise psycopg2.OperationalError("server closed the connection unexpectedly")
+        return [self.row]
+
+
+class ReusedTests(IntakeCase):
+    """A server that crashed gives the number of a transaction that it lost to another one, which commits."""
+
+    async def test_whose_it_was(self) -> None:
+        """What is stored is ours only if it is what we sent."""
+        ann = self.owner("ann")
+        await self.put(ann)
+        ident, frame = self.rows("SELECT id, notice FROM interactions")[0]
+        number = self.one("SELECT pg_current_xact_id()::text")
+        self.assertEqual(self.one("SELECT pg_xact_status(%s::xid8)", number), "committed")
+        carriage = Carriage(reactor, self.dsn)
+        for outcome, there, said, kept in (("stored", ident, frame, True), ("stored", ident, "{}", False), ("stored", ident + 1, frame, False),
+                                           ("known", ident, None, True)):
+            answer = (0, outcome, ann.id, there, 1, 0, False, "{}", said, [1], ann.id, None, None, None)
+            carried = Deferred.fromCoroutine(carriage.carry(Crashed(number, *answer), "[]", [], False))     # type: ignore[arg-type]
+            if kept:
+                self.assertEqual(await carried, [answer])
+            else:
+                self.assertIs((await self.assertFailure(carried, Undone)).then, Then.AGAIN)
 
 
 class LostTests(FaultCase):

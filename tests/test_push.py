@@ -231,7 +231,7 @@ class Daemon(ApiCase, ApnsCase):
         await self.parts.app.push.stopService()
         self.sql("UPDATE deliveries SET stored_at = stored_at - interval '61 s' WHERE interaction_id = %s", call)
         self.apple = await self.peer(topic=TOPIC, port=self.apple.port)
-        again = Push(identity(self.config.apns), self.parts.app.database, self.parts.app.hub, self.config, reactor, node=lambda: 0)
+        again = Push(identity(self.config.apns), self.parts.app.database, self.parts.app.hub, self.config, reactor)
         again.startService()
         self.addCleanup(again.stopService)
         while self.sql("SELECT accepted_at FROM deliveries WHERE interaction_id = %s", mail) == [(None,)]:

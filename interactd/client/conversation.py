@@ -103,7 +103,9 @@ class Conversation:
         self.say(said)
 
     def heard(self, payload: bytes) -> None:
-        """A message came; they are taken one after the other."""
+        """A message came; they are taken one after the other. Behind the end nothing is heard."""
+        if self._over.called:
+            return
         self._silence.reset(self._client.silence)
         self._queue.append(payload)
         if len(self._queue) == WAITING:

@@ -8,11 +8,14 @@ import psycopg2
 from attrs import frozen
 from twisted.internet.task import deferLater
 
+from interactd.events.answers import Answer
 from interactd.events.wire import Rows, Wire
 
 BATCH = "BEGIN; EXECUTE intake_batch(%s, %s, false)"
 ALONE = "BEGIN; SET LOCAL lock_timeout = '10s'; EXECUTE intake_batch(%s, %s, true)"
 _STATUS = "SELECT pg_xact_status(%s::text::xid8)"
+# After a crash PostgreSQL gives the numbers of transactions that it lost to others: only what was stored says whose it was.
+_STORED = "SELECT EXISTS (SELECT FROM unnest(%s::bigint[], %s::text[]) w (id, frame) JOIN interactions i ON i.id = w.id AND i.notice = w.frame)"
 _SETTLE_WITHIN = 5.0
 _PAUSE = 0.05
 
@@ -57,7 +60,7 @@ class Carriage:
         except psycopg2.Error as error:
             if not wire.closed:
                 raise Undone(*_consequence(error)) from None
-            if not await self._committed(rows[0][0]):
+            if not await self._committed(rows):
                 raise Undone(Then.AGAIN, "COMMIT") from None
         return [row[1:] for row in rows]
 
@@ -68,21 +71,26 @@ class Carriage:
             except psycopg2.Error:
                 wire.close()
 
-    async def _committed(self, xid: str) -> bool:
+    async def _committed(self, rows: Rows) -> bool:
         """What became of a transaction whose COMMIT got no answer, asked on other connections."""
         deadline = self.reactor.seconds() + _SETTLE_WITHIN
         while self.reactor.seconds() < deadline:
-            status = await self._status(xid)
+            status = await self._status(rows)
             if status in ("committed", "aborted"):
                 return status == "committed"
             await deferLater(self.reactor, _PAUSE)
         raise Unsettled
 
-    async def _status(self, xid: str) -> str | None:
+    async def _status(self, rows: Rows) -> str | None:
         wire = Wire(self.reactor)
+        stored = [answer for answer in (Answer._make(row[1:]) for row in rows) if answer.outcome == "stored"]
         try:
             await wire.open(self.dsn)
-            return str((await wire.run(_STATUS, (xid,)))[0][0])
+            (status,), = await wire.run(_STATUS, (rows[0][0],))
+            if status == "committed" and stored:
+                (ours,), = await wire.run(_STORED, ([answer.id for answer in stored], [answer.frame for answer in stored]))
+                return "committed" if ours else "aborted"
+            return str(status)
         except psycopg2.Error:
             return None
         finally:

@@ -34,10 +34,11 @@ Listening = Callable[[int, int], bool]
 
 @frozen
 class Presence:
-    """Who may have a socket: `here` says it of a user's device, `elsewhere` whether other nodes live, whose sockets nobody here knows."""
+    """This node among the others: its `number`; `here` says whether a user's device has a socket, `elsewhere` whether other nodes live."""
 
     here: Listening = lambda user_id, device_id: False
-    elsewhere: Callable[[], bool] = lambda: False
+    elsewhere: Callable[[], bool] = lambda: False       # whose sockets nobody here knows
+    number: Callable[[], int] = lambda: 0
 
 
 class Outlet:

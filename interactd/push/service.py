@@ -32,10 +32,10 @@ class Push(Service):
     log = Logger()
 
     def __init__(self, mine: Identity | None, database: Database, hub: Hub, config: Config, reactor: Any, *,
-                 node: Callable[[], int], presence: Presence = Presence()) -> None:
+                 presence: Presence = Presence()) -> None:
         self.config = config.apns
         self.identity = mine
-        self.records = Records(database, config.live, config.apns, node)
+        self.records = Records(database, config.live, config.apns, presence.number)
         self.outlet = Outlet(self.records, presence, config.apns, config.live.ack_timeout, reactor)
         self._reactor = reactor
         self._hub = hub
