@@ -83,7 +83,10 @@ class Follows(LiveCase):
     async def until(self, done: Any) -> None:
         """Waits for something to be so, while the live side's clock goes on and its sweeps run."""
         while not done():
-            await DeferredList([self.moved, deferLater(reactor, 0.02)], fireOnOneCallback=True)     # type: ignore[arg-type]
+            pause = deferLater(reactor, 0.02)   # type: ignore[arg-type]
+            pause.addErrback(lambda _: None)
+            await DeferredList([self.moved, pause], fireOnOneCallback=True)
+            pause.cancel()
             self.clock.advance(0.1)
 
     def events(self) -> list[int]:
