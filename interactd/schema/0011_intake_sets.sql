@@ -127,7 +127,8 @@ BEGIN
       SELECT w.target, w.id, x.system_id, x.thread_id, x.entity_id
       FROM w CROSS JOIN jsonb_to_recordset(w.systems) x (system_id text, thread_id text, entity_id text)),
   out AS (
-    INSERT INTO deliveries (interaction_id, device_id, user_id, seq) SELECT w.id, d, w.target, w.seq FROM w CROSS JOIN unnest(w.devices) d)
+    INSERT INTO deliveries (interaction_id, device_id, user_id, seq, due_at)      -- push_due: 0013_push.sql
+      SELECT w.id, d, w.target, w.seq, push_due(d, w.type, w.late) FROM w CROSS JOIN unnest(w.devices) d)
   SELECT w.n, 'stored', w.target, w.id, w.seq, w.prev, w.late,
     CASE WHEN w.target = w.owner THEN w.whole ELSE routed_object(w.id, w.type, w.data, w.happened, w.receiver_id) END::text,
     w.frame, w.devices, w.owner, NULL::boolean, NULL, NULL FROM w;

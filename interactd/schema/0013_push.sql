@@ -19,14 +19,3 @@ CREATE FUNCTION push_due(device bigint, type text, late boolean) RETURNS timesta
     SELECT now() + make_interval(secs => current_setting('interactd.push_after')::float8) FROM devices v
     WHERE v.id = device AND v.apns_token IS NOT NULL AND (NOT v.voip OR type = 'call-incoming')) END
 $$;
-
--- The intake writes it down with the delivery (0011_intake_sets.sql has the rest of this function).
-DO $$
-DECLARE
-  source text := pg_get_functiondef('intake_write'::regproc);
-  before text := '(interaction_id, device_id, user_id, seq) SELECT w.id, d, w.target, w.seq FROM w';
-BEGIN
-  IF strpos(source, before) = 0 THEN RAISE EXCEPTION 'intake_write is not as it was expected'; END IF;
-  EXECUTE replace(source, before,
-    '(interaction_id, device_id, user_id, seq, due_at) SELECT w.id, d, w.target, w.seq, push_due(d, w.type, w.late) FROM w');
-END $$;
