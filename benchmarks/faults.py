@@ -29,8 +29,8 @@ from tests import chaos
 from tests.chaos import Chaos, Fault
 
 KINDS = (chaos.CUT, chaos.HALF, chaos.FREEZE, chaos.DELAY, chaos.CRUMBS)
-COLUMNS = ("struck", "events", "connections", "expected", "seen", "lost", "doubled", "disordered", "strayed", "resyncs", "seconds")
-MUST_BE_NONE = ("lost", "doubled", "disordered", "strayed", "resyncs")
+COLUMNS = ("struck", "events", "connections", "expected", "seen", "lost", "doubled", "disordered", "strayed", "resyncs", "ended", "seconds")
+MUST_BE_NONE = ("lost", "doubled", "disordered", "strayed", "resyncs", "ended")
 
 
 @attrs.define
@@ -177,7 +177,7 @@ async def trial(world: World, name: str, events: int, devices: int) -> dict[str,
 
 def judged(devices: list[Device], stored: dict[int, list[tuple[int, int]]]) -> dict[str, int]:
     """What came of what should have come: by each device all events of its user, once, by rising number, and no others."""
-    counts = dict.fromkeys(("expected", "seen", "lost", "doubled", "disordered", "strayed", "resyncs"), 0)
+    counts = dict.fromkeys(("expected", "seen", "lost", "doubled", "disordered", "strayed", "resyncs", "ended"), 0)
     for device in devices:
         due, seen = set(stored[device.user]), device.seen
         counts["expected"] += len(due)
@@ -187,6 +187,7 @@ def judged(devices: list[Device], stored: dict[int, list[tuple[int, int]]]) -> d
         counts["disordered"] += sum(later <= earlier for earlier, later in zip(seen, seen[1:]))
         counts["strayed"] += len(set(seen) - due)
         counts["resyncs"] += device.resyncs
+        counts["ended"] += device.ended         # told not to come again
     return counts
 
 

@@ -10,11 +10,12 @@ import treq
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
 from twisted.web.client import Agent, HTTPConnectionPool
 
 from benchmarks.faultyworld import World
 from interactd.client.conversation import Place
-from interactd.client.follow import Account, Client
+from interactd.client.follow import Account, Client, Ended
 
 
 async def rest(seconds: float) -> None:
@@ -28,11 +29,16 @@ class Device:
     def __init__(self, world: World, user: int, name: str, port: int, place: Place) -> None:
         self.user = user
         self.seen: list[tuple[int, int]] = []       # number and interaction
-        self.resyncs = 0
+        self.resyncs = self.ended = 0
         self.pause = 0.0
         self.client = Client(reactor, Account(f"ws://127.0.0.1:{port}", world.session(user), name), self.take, place,
                              resync=self.resync, pace=0.05, silence=3.0)
         self.running: Deferred[None] = Deferred.fromCoroutine(self.client.run())
+        self.running.addErrback(self._ended)
+
+    def _ended(self, failure: Failure) -> None:
+        failure.trap(Ended)
+        self.ended += 1
 
     async def take(self, message: dict[str, Any], place: Place) -> None:
         """One message."""

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 class _Seen:
     def __init__(self, user: int, *seen: int) -> None:
-        self.user, self.seen, self.resyncs = user, [(n, n) for n in seen], 0
+        self.user, self.seen, self.resyncs, self.ended = user, [(n, n) for n in seen], 0, 0
 
 
 class Faults(TestCase):

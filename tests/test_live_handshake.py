@@ -1,7 +1,10 @@
 """Who may open a socket, and what refuses the others."""
 from __future__ import annotations
 
+from socket import SHUT_WR
 from typing import Any
+
+import orjson
 
 from interactd.db import Statement
 from tests.live_case import Client, LiveCase, Refused
@@ -138,6 +141,27 @@ class Introductions(LiveCase):
         while len(self.live.sockets) > 2:
             await self.parts.app.database.query(_NOTHING)
         await self.arrive()
+
+    async def test_a_client_that_has_gone(self) -> None:
+        """What it had said is read behind its end, as by a node that was frozen; the socket that it has opened since stays."""
+        said = orjson.dumps({"auth": self.me.token, "deviceId": "phone"})
+        early = bytes([0x81, 0x80 | len(said), 0, 0, 0, 0]) + said
+        for reset in (False, True):
+            old = await self.arrive()
+            new = await self.listen()
+            generation = self.sql("SELECT generation FROM devices WHERE id = %s", self.phone)
+            old.transport.getHandle().sendall(early)
+            old.transport.abortConnection() if reset else old.transport.getHandle().shutdown(SHUT_WR)
+            while len(self.live.sockets) > 1:
+                await self.parts.app.database.query(_NOTHING)
+            await self.idle()
+            self.assertEqual(self.sql("SELECT generation FROM devices WHERE id = %s", self.phone), generation)
+            self.tell(self.me, self.phone)
+            await self.told(new)
+            new.sendClose(1000)
+            await self.ended(new)
+            while self.live.sockets:
+                await self.parts.app.database.query(_NOTHING)
 
     async def test_a_session_that_ends_meanwhile(self) -> None:
         """A logout before the first message refuses it."""

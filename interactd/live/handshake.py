@@ -5,7 +5,9 @@ The one module of `live` that stands on the API: sockets come in by the same roa
 from __future__ import annotations
 
 import re
+import select
 from functools import partial
+from typing import Any
 
 import orjson
 from attrs import evolve
@@ -18,7 +20,7 @@ from interactd.api.fields import Wrong
 from interactd.changes import Entered
 from interactd.db import Statement, one
 from interactd.entities.devices import canonical
-from interactd.errors import Forbidden, Invalid, Missing, Unauthenticated, UpgradeRequired
+from interactd.errors import Forbidden, Invalid, Missing, Unauthenticated, Unavailable, UpgradeRequired
 from interactd.live.forms import form_of
 from interactd.live.session import Entry
 from interactd.live.websocket import Socket, resource
@@ -26,6 +28,7 @@ from interactd.live.wire import ACTION, REALM
 from interactd.live.words import resume_of
 
 SUBPROTOCOL = "interactd.1"
+_GONE = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0)
 
 # One statement: the session still holds, the device takes its next generation, and what it has missed is known.
 ENTER = Statement("enter_live", """
@@ -67,14 +70,16 @@ async def open_socket(c: Context) -> Answer:
     form, live = form_of(pipeline.offered(c.asked.headers)), c.app.live
     if c.who is None:
         live.admission.check(c.asked.address)
-        return Upgrade(resource=resource(Socket(live, form, c.asked.address, None, partial(introduce, c))))
+        socket = Socket(live, form, c.asked.address, None)
+        socket.authenticate = partial(introduce, c, socket)
+        return Upgrade(resource=resource(socket))
     if c.query["deviceId"] is None:
         raise Missing("deviceId is missing")
-    entry = await enter(c, c.query["deviceId"])
+    entry = await enter(c, c.query["deviceId"], c.asked.raw.channel)
     return Upgrade(resource=resource(Socket(live, form, c.asked.address, entry)))
 
 
-async def introduce(c: Context, message: bytes) -> Entry:
+async def introduce(c: Context, socket: Socket, message: bytes) -> Entry:
     """Who a first message `{"auth": …, "deviceId": …}` brings, a resume with it or not; Invalid for any other, else the handshake's errors."""
     try:
         said = orjson.loads(message)
@@ -88,11 +93,26 @@ async def introduce(c: Context, message: bytes) -> Entry:
     resume = resume_of({name: said[name] for name in ("resume", "epoch") if name in said}) if "resume" in said else None
     c.who = await c.app.sessions.who(said["auth"])
     pipeline.allow(c)
-    return evolve(await enter(c, device_id), resume=resume)
+    return evolve(await enter(c, device_id, socket), resume=resume)
 
 
-async def enter(c: Context, device_id: str) -> Entry:
-    """The device's next generation. Errors: 404 unknown device, 403 inactive, 401 when the session has ended meanwhile."""
+def _there(protocol: Any) -> bool:
+    """Whether the client has not hung up. What it said before is read first, by a node that was frozen for example."""
+    wire = getattr(protocol.transport, "socket", None) if protocol is not None else None
+    if wire is None or wire.fileno() < 0:
+        return False
+    poll = select.poll()
+    poll.register(wire, _GONE)
+    return not poll.poll(0)
+
+
+async def enter(c: Context, device_id: str, protocol: Any) -> Entry:
+    """The device's next generation. Errors: 404 unknown device, 403 inactive, 401 when the session has ended meanwhile.
+
+    A client that has gone gets none: it would end the socket that it may have opened at another node since.
+    """
+    if not _there(protocol):
+        raise Unavailable("the client has gone")
     rows = await c.rows(ENTER, owner=c.owner, canonical=canonical(device_id.replace("\0", "")), session=c.user.session_id)
     ident, active, generation, hint, unsent, number, epoch = one(rows, "device")
     if not active:
