@@ -39,6 +39,7 @@ class Trial:
 
     world: World
     events: int
+    pace: float
     proxy: Chaos
     devices: list[Device]
     struck: int = 0
@@ -52,6 +53,7 @@ class Trial:
         async def one(phone: Phone) -> None:
             for _ in left:
                 await phone.ring()
+                await rest(random.uniform(0, 2 * self.pace))
             await phone.pool.closeCachedConnections()
         await gatherResults([Deferred.fromCoroutine(one(phone)) for phone in phones])
         self.over = True
@@ -153,14 +155,14 @@ WITH_REDIS = {"Redis, kill -9": redis_killed}
 EVERY = FAULTS | AMONG_NODES | WITH_REDIS
 
 
-async def trial(world: World, name: str, events: int, devices: int) -> dict[str, float]:
+async def trial(world: World, name: str, events: int, wanted: argparse.Namespace) -> dict[str, float]:
     """The counts of one kind of fault."""
     started, before = time.monotonic(), world.last_event()
     proxy = Chaos(world.next_port, anywhere if EVERY[name] is cuts else lambda n: None)
     proxy.open()
     places = world.places()
-    made = [Device(world, user, world.device(user, n), proxy.port, Place(*places[user])) for user in world.users for n in range(devices)]
-    one = Trial(world, events, proxy, made)
+    made = [Device(world, user, world.device(user, n), proxy.port, Place(*places[user])) for user in world.users for n in range(wanted.devices)]
+    one = Trial(world, events, wanted.pace, proxy, made)
     await gatherResults([Deferred.fromCoroutine(one.load()), Deferred.fromCoroutine(EVERY[name](one))])  # type: ignore[arg-type]
     stored = world.stored(before)
     patience = time.monotonic() + 60
@@ -199,6 +201,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--devices", type=int, default=3, help="of each user")
     parser.add_argument("--nodes", type=int, default=1, help="daemons on the one database")
     parser.add_argument("--bus", choices=("postgresql", "redis"), default="postgresql", help="what carries hints between them")
+    parser.add_argument("--pace", type=float, default=0, help="seconds between two calls of a phone, so that more breaks in the same events")
     parser.add_argument("--only", action="append", default=[], help="the kinds of faults whose names have this in them; more than once for more")
     parser.add_argument("--json", action="store_true", help="print the counts as one JSON object")
     parser.add_argument("--seed", type=int, default=1)
@@ -216,7 +219,7 @@ async def run(wanted: argparse.Namespace) -> bool:
         if not wanted.json:
             print(f"{'fault':26}", *(f"{column:>11}" for column in COLUMNS))
         for name in names:
-            counts = results[name] = await trial(world, name, wanted.events // len(names), wanted.devices)
+            counts = results[name] = await trial(world, name, wanted.events // len(names), wanted)
             if not wanted.json:
                 print(f"{name:26}", *(f"{counts[column]:>11}" for column in COLUMNS), flush=True)
     finally:
