@@ -12,7 +12,7 @@ import attrs
 import orjson
 from twisted.internet import error, reactor
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.protocol import ProcessProtocol
+from twisted.internet.protocol import Factory, ProcessProtocol, Protocol, connectionDone
 from twisted.internet.task import Clock, deferLater
 from twisted.internet.utils import getProcessOutput
 from twisted.trial.unittest import SkipTest
@@ -110,6 +110,19 @@ class Follows(LiveCase):
         places = [place["seq"] for _, place in self.taken]
         self.assertEqual(places, sorted(places))
         self.assertEqual(set(proxy.struck), set(kinds))
+
+    async def test_a_handshake_without_an_answer(self) -> None:
+        """The client hangs up before it tries anew: a server that answers late would take the older connection for the newer one."""
+        hung_up: Deferred[Any] = Deferred()
+
+        class Mute(Protocol):
+            def connectionLost(self, reason: Any = connectionDone) -> None:
+                if not hung_up.called:
+                    hung_up.callback(None)
+        port = reactor.listenTCP(0, Factory.forProtocol(Mute), interface="127.0.0.1")      # type: ignore[attr-defined]
+        self.addCleanup(port.stopListening)
+        await self.begin(f"ws://127.0.0.1:{port.getHost().port}")
+        await hung_up
 
     async def test_acknowledged(self) -> None:
         """What was taken is acknowledged, soon and not message by message; shown and dismiss are said."""

@@ -11,6 +11,7 @@ from twisted.internet.task import deferLater
 
 from interactd.config import Numbers
 from interactd.errors import Internal, Unavailable
+from interactd.events import lanes
 from interactd.events.carriage import Carriage, Then, Undone
 from interactd.events.event import Event, Outcome
 from interactd.events.hints import Hint
@@ -95,6 +96,35 @@ class LockTests(FaultCase):
         rival.commit()
         self.assertEqual((await anns).status, 201)
         self.assertEqual([user for user, _ in self.new()], [self.bob.id, self.ann.id])
+
+    async def test_a_frozen_node_lets_go(self) -> None:
+        """Who holds a counter and says nothing more is cut off by the database; what it had done is undone, and others go on."""
+        self.patch(lanes, "PREPARE", lanes.PREPARE.replace("'5s'", "'50ms'"))
+        frozen = lanes.Lanes(reactor, self.dsn, 1, ("", ""), lambda: None)
+        await frozen.open()
+        self.addCleanup(frozen.close)
+        await frozen.idle[0].run("BEGIN; SELECT take(ARRAY[%s]::bigint[])", (self.ann.id,))
+        self.assertEqual((await self.start(self.ann)).status, 201)
+
+    async def test_frozen_before_the_commit(self) -> None:
+        """When it wakes up, the node finds its transaction undone, and does it again: one row, one notice."""
+        self.patch(lanes, "PREPARE", lanes.PREPARE.replace("'5s'", "'50ms'"))
+        self.intake = self.made()
+        await self.intake.open()
+        await self.put(self.ann, None)
+        self.rows("DELETE FROM interactions WHERE id > 2")
+        self.heard.notices.clear()
+        run, frozen = Wire.run, list[str]()
+
+        async def freezing(wire: Wire, sql: str, parameters: Any = None) -> Rows:
+            if sql == "COMMIT" and not frozen:
+                frozen.append(sql)
+                while self.one("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction'"):
+                    pass
+            return await run(wire, sql, parameters)
+        self.patch(Wire, "run", freezing)
+        self.assertEqual((await self.start(self.ann)).status, 201)
+        self.assertEqual((frozen, len(self.new()), len(self.heard.notices)), (["COMMIT"], 1, 1))
 
     async def test_at_most_half_of_the_connections_wait(self) -> None:
         others = [self.owner(f"u{number}") for number in range(5)]

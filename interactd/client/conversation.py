@@ -49,6 +49,11 @@ class _Wire(WebSocketClientProtocol):
         self.talk.ended(code or 1006, reason or "the connection was lost")
 
 
+def _hang_up(wire: Any) -> None:
+    if wire is not None:
+        wire.transport.abortConnection()
+
+
 class Conversation:
     """What is said over one connection; `after`: seconds until the server wants to see the client again, if it said so."""
 
@@ -137,6 +142,7 @@ class Conversation:
         if self._wire is not None:
             self._wire.transport.abortConnection()
         elif self._connecting is not None:
+            self._connecting.addCallback(_hang_up)      # connected, but the handshake has not been answered
             self._connecting.cancel()
         self.ended(1006, "nothing was heard in time")
 

@@ -99,7 +99,7 @@ class Carriage:
 
 def _consequence(error: psycopg2.Error) -> tuple[Then, str]:
     state = error.pgcode or ""
-    if state in ("40001", "40P01") or state[:2] in ("08", "57") or not state:      # 57: the backend was told to go
+    if state in ("40001", "40P01", "25P03") or state[:2] in ("08", "57") or not state:     # 57: told to go; 25P03: this node was frozen
         return Then.AGAIN, state
     if state[:2] in ("22", "23", "54") or state == "55P03":
         return Then.APART, state

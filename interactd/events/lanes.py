@@ -11,7 +11,8 @@ from twisted.logger import Logger
 
 from interactd.events.wire import SETTINGS, Wire
 
-PREPARE = ("SET lock_timeout = '2s'; PREPARE intake_batch(jsonb, bigint[], boolean) AS "
+# A node that is frozen before its COMMIT would hold its users' counters, and the other nodes with them, until it wakes up.
+PREPARE = ("SET lock_timeout = '2s'; SET idle_in_transaction_session_timeout = '5s'; PREPARE intake_batch(jsonb, bigint[], boolean) AS "
            "SELECT pg_current_xact_id()::text, a.* FROM intake($1, $2, $3) a")
 _GIVEN = "SELECT set_config('interactd.public_url', %s, false), set_config('interactd.push_after', %s, false)"
 _LONGEST_PAUSE = 5.0
