@@ -2,11 +2,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 from twisted.internet.utils import getProcessOutputAndValue
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SkipTest, TestCase
 
 from benchmarks.faults import judged
 
@@ -19,21 +21,36 @@ class _Seen:
 
 
 class Faults(TestCase):
-    """Connections cut at any byte, the daemon killed and restarted, PostgreSQL restarted, readers slow and frozen."""
+    """Connections cut at any byte, the daemon killed and restarted, PostgreSQL restarted, readers slow and frozen; and several nodes."""
 
     timeout = 300
 
-    async def test_all_kinds(self) -> None:
-        """A few hundred events."""
+    async def broken(self, *options: str) -> Any:
+        """The counts of a run in which nothing went wrong, by kind of fault."""
         out, errors, status = await getProcessOutputAndValue(
-            sys.executable, ["-m", "benchmarks.faults", "--events", "240", "--users", "4", "--devices", "2", "--json"],
+            sys.executable, ["-m", "benchmarks.faults", "--devices", "2", "--json", *options],
             env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}, path=str(ROOT))
         self.assertEqual(status, 0, out + errors)
         results = json.loads(out)
+        for name, counts in results.items():
+            self.assertGreater(counts["struck"], 0, name)
+        return results
+
+    async def test_all_kinds(self) -> None:
+        """A few hundred events."""
+        results = await self.broken("--events", "240", "--users", "4")
         self.assertEqual(len(results), 6)
         for name, counts in results.items():
             self.assertEqual((counts["seen"], counts["expected"]), (80, 80), name)
-            self.assertGreater(counts["struck"], 0, name)
+
+    async def test_nodes(self) -> None:
+        """Two nodes: one is frozen, their bus is cut, its Redis killed."""
+        if shutil.which("redis-server", path="/usr/bin:/bin") is None:
+            raise SkipTest("there is no redis-server")
+        results = await self.broken("--nodes", "2", "--bus", "redis", "--events", "60", "--users", "3", "--pace", "0.1",
+                                    "--only", "node frozen", "--only", "bus", "--only", "Redis")
+        self.assertEqual({name: counts["seen"] for name, counts in results.items()},
+                         {"a node frozen": 40, "the bus cut": 40, "Redis, kill -9": 40})
 
     def test_what_is_found(self) -> None:
         """Lost, doubled, disordered and strayed events are counted as such: the run above can fail."""
