@@ -72,7 +72,8 @@ class ApiCase(TestCase):
         self.dsn = fresh_database(self)
         state = Path(self.mktemp())
         state.mkdir()
-        environ = {"INTERACTD_STATE_DIRECTORY": str(state), "INTERACTD_AUTH_ARGON2_MEMORY_KIB": "1024", **self.settings}
+        environ = {"INTERACTD_STATE_DIRECTORY": str(state), "INTERACTD_AUTH_ARGON2_MEMORY_KIB": "1024",
+                   "INTERACTD_DATABASE_POOL": "3", "INTERACTD_DATABASE_EVENT_POOL": "2", **self.settings}
         self.config = configuration.load(None, environ={k: v for k, v in environ.items()})
         self.parts: Parts = await build(reactor, self.config, self.dsn)
         self.addCleanup(self.parts.stop)

@@ -16,6 +16,7 @@ from pathlib import Path
 from attrs import frozen
 from twisted.internet import reactor
 
+from benchmarks.processes import free_port
 from interactd.imports.outgoing import Asking, Gate, Reply
 from interactd.keys import Server
 from interactd.tls import StrictPolicy, trusted
@@ -83,7 +84,7 @@ def card(*lines: str, version: str = "3.0") -> str:
 @cache
 def radicale() -> Dav:
     """Radicale, without TLS."""
-    home, port = _home(), _port()
+    home, port = _home(), free_port()
     (home / "users").write_text("".join(f"{user}:{PASSWORD}\n" for user in USERS), encoding="utf-8")
     (home / "config").write_text(f"""
 [server]
@@ -108,7 +109,7 @@ level = error
 @cache
 def xandikos() -> Dav:
     """Xandikos, with TLS by a certificate of its own; its only user is `user0`."""
-    home, port = _home(), _port()
+    home, port = _home(), free_port()
     (home / "users").write_text(f"user0:{{SHA}}{b64encode(sha1(PASSWORD.encode()).digest()).decode()}\n")
     _start(home, port, ["-m", "xandikos", "serve", "--defaults", "--autocert", "--htpasswd", str(home / "users"), "-d", str(home / "data"),
                         "--state-dir", str(home / "state"), "-l", "localhost", "-p", str(port), "--no-detect-systemd"])
@@ -119,12 +120,6 @@ def _home() -> Path:
     made = Path(tempfile.mkdtemp(prefix="interactd-dav-"))
     atexit.register(shutil.rmtree, made, True)
     return made
-
-
-def _port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def _start(home: Path, port: int, command: list[str]) -> None:

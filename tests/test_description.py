@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 import re
 
+from benchmarks.processes import free_port
 from interactd.api.openapi import grouped
 from interactd.calls import CALLS
 from tests.api_case import ApiCase
@@ -84,9 +85,11 @@ class Probes(ApiCase):
     """`/healthz`, `/readyz`, `/metrics`."""
 
     async def test_alive_and_ready(self) -> None:
-        """Both answer without credentials; a newer schema, or none of a database, is not ready."""
+        """Both answer without credentials; a node that has not reached the bus, or finds a newer schema, is not ready."""
         self.assertEqual((await self.get("/healthz")).json, {"alive": True})
-        self.assertEqual((await self.get("/readyz")).json, {"ready": True})
+        while "bus" in (ready := (await self.get("/readyz")).json).get("devmsg", ""):
+            pass
+        self.assertEqual(ready, {"ready": True})
         self.sql("INSERT INTO schema_versions (version, name, checksum) VALUES (9999, 'newer', '')")
         self.refused(await self.get("/readyz"), 503, 90020100001001)
         self.assertEqual((await self.get("/healthz")).status, 200)
@@ -110,3 +113,14 @@ class NoNeighbours(ApiCase):
         self.refused(await self.get("/metrics"), 403, 94020100004004)
         self.refused(await self.get("/metrics", X_Forwarded_For="198.51.100.7"), 403, 94020100004004)
         self.assertEqual((await self.get("/metrics", X_Forwarded_For="192.0.2.7")).status, 200)
+
+
+class Apart(ApiCase):
+    """A node whose bus is not there."""
+
+    settings = {"INTERACTD_BUS_URL": f"redis://127.0.0.1:{free_port()}"}
+
+    async def test_not_ready(self) -> None:
+        """It answers calls, and says that it is not ready."""
+        self.refused(await self.get("/readyz"), 503, 90020100001001)
+        self.assertEqual((await self.get("/healthz")).status, 200)

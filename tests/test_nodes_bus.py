@@ -14,6 +14,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import SkipTest, TestCase
 
+from benchmarks.processes import free_port
 from interactd.changes import Changed, DeviceMoved, Elsewhere, Ended, Hub, Notice
 from interactd.db import Database
 from interactd.keys import RedisAddress
@@ -304,11 +305,3 @@ class RedisTests(Everywhere, BusCase):
         await link.ended
         self.server.send_signal(signal.SIGCONT)
         await one.ear.until(lambda: one.ear.breaks() == 2)
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    import socket
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])

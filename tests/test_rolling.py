@@ -15,12 +15,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SkipTest, TestCase
 
+from benchmarks.processes import free_port
 from interactd.accounts import own_account
 from interactd.client.conversation import Place
 from interactd.client.follow import Account, Client
 from tests import daemons
 from tests.postgres import execute, fresh_database
-from tests.test_nodes_bus import free_port
 
 SAMPLE = Path(__file__).resolve().parent.parent / "etc" / "haproxy.cfg"
 SEED = """
