@@ -29,8 +29,8 @@ from tests import chaos
 from tests.chaos import Chaos, Fault
 
 KINDS = (chaos.CUT, chaos.HALF, chaos.FREEZE, chaos.DELAY, chaos.CRUMBS)
-COLUMNS = ("struck", "events", "connections", "expected", "seen", "lost", "doubled", "disordered", "strayed", "resyncs", "ended", "seconds")
-MUST_BE_NONE = ("lost", "doubled", "disordered", "strayed", "resyncs", "ended")
+MUST_BE_NONE = ("lost", "doubled", "disordered", "strayed", "resyncs", "ended", "vanished", "repeated")
+COLUMNS = ("struck", "events", "connections", "expected", "seen", *MUST_BE_NONE, "seconds")
 
 
 @attrs.define
@@ -44,6 +44,7 @@ class Trial:
     devices: list[Device]
     struck: int = 0
     over: bool = False
+    answered: list[int] = attrs.field(factory=list)         # what the phones were told that their calls are stored as
 
     async def load(self) -> None:
         """All events, from all phones at once."""
@@ -52,7 +53,7 @@ class Trial:
 
         async def one(phone: Phone) -> None:
             for _ in left:
-                await phone.ring()
+                self.answered.append(await phone.ring())
                 await rest(random.uniform(0, 2 * self.pace))
             await phone.pool.closeCachedConnections()
         await gatherResults([Deferred.fromCoroutine(one(phone)) for phone in phones])
@@ -174,7 +175,7 @@ async def trial(world: World, name: str, events: int, wanted: argparse.Namespace
     await gatherResults([device.running for device in made])
     await proxy.close()
     return {"struck": one.struck, "events": sum(map(len, stored.values())), "connections": sum(device.client.connections for device in made),
-            **judged(made, stored), "seconds": round(time.monotonic() - started, 1)}
+            **judged(made, stored), **kept(one.answered, stored), "seconds": round(time.monotonic() - started, 1)}
 
 
 def judged(devices: list[Device], stored: dict[int, list[tuple[int, int]]]) -> dict[str, int]:
@@ -191,6 +192,12 @@ def judged(devices: list[Device], stored: dict[int, list[tuple[int, int]]]) -> d
         counts["resyncs"] += device.resyncs
         counts["ended"] += device.ended         # told not to come again
     return counts
+
+
+def kept(answered: list[int], stored: dict[int, list[tuple[int, int]]]) -> dict[str, int]:
+    """Each call that was answered is stored, and stored once, whichever node it was sent to how often."""
+    there = {ident for events in stored.values() for _, ident in events}
+    return {"vanished": len(set(answered) - there), "repeated": len(there - set(answered)) + len(answered) - len(set(answered))}
 
 
 def arguments() -> argparse.Namespace:

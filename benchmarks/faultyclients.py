@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable
 from typing import Any
 
+import orjson
 import treq
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
@@ -66,19 +67,20 @@ class Phone:
         self.pool = HTTPConnectionPool(reactor)
         self.agent = Agent(reactor, pool=self.pool, connectTimeout=2)
 
-    async def ring(self) -> None:
-        """One call, answered by now."""
+    async def ring(self) -> int:
+        """One call, answered by now: what it is stored as."""
         key, body = secrets.token_hex(8), {"type": "call-incoming", "data": f"+4930{random.randrange(10**8)}"}
-        while not await self._sent(key, body):
+        while (stored := await self._sent(key, body)) is None:
             await rest(random.uniform(0.02, 0.1))
+        return stored
 
-    async def _sent(self, key: str, body: Any) -> bool:
+    async def _sent(self, key: str, body: Any) -> int | None:
         headers = {"triggerToken": self.world.trigger(self.user), "Idempotency-Key": key}
         try:
             answer = await treq.put(f"http://127.0.0.1:{self.port()}/v2/interactions", json=body, headers=headers, agent=self.agent, timeout=3)
-            await answer.content().addTimeout(3, reactor)
+            said = await answer.content().addTimeout(3, reactor)
         except Exception:
-            return False
+            return None
         if answer.code not in (201, 429, 503):
             raise RuntimeError(f"an event was answered {answer.code}")
-        return bool(answer.code == 201)
+        return int(orjson.loads(said)["entity"]["id"]) if answer.code == 201 else None

@@ -10,7 +10,7 @@ from typing import Any
 from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import SkipTest, TestCase
 
-from benchmarks.faults import judged
+from benchmarks.faults import judged, kept
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -60,3 +60,5 @@ class Faults(TestCase):
             self.assertEqual(counts[fault], 1, fault)
         counts = judged([_Seen(1, 1, 2, 3)], stored)       # type: ignore[list-item]
         self.assertEqual([counts[fault] for fault in ("lost", "doubled", "disordered", "strayed")], [0, 0, 0, 0])
+        for answered, vanished, repeated in (([1, 2, 3], 0, 0), ([1, 2], 0, 1), ([1, 2, 3, 4], 1, 0), ([1, 2, 3, 3], 0, 1)):
+            self.assertEqual(kept(answered, stored), {"vanished": vanished, "repeated": repeated})
