@@ -68,7 +68,7 @@ class Converging(SyncCase):
     """Random programs."""
 
     timeout = 300
-    settings = {"INTERACTD_LIMITS_PAGE_SLICE": "2"}
+    settings = {"INTERACTD_LIMITS_PAGE_SLICE": "2", "INTERACTD_DATABASE_POOL": "8"}         # writes are held open, some at a time
 
     async def setUp(self) -> None:
         await super().setUp()
