@@ -118,12 +118,10 @@ class BusCase(TestCase):
     timeout = 15
     """Nodes on one database."""
 
+    carrier: Callable[[], Carrier]          # what carries the bus of one more node
+
     def setUp(self) -> None:
         self.dsn = fresh_database(self)
-
-    def carrier(self) -> Carrier:
-        """What carries the bus of one more node."""
-        raise NotImplementedError
 
     async def pair(self) -> tuple[Node, Node]:
         """Two nodes that know of each other."""
