@@ -115,8 +115,9 @@ class Node:
 
 
 class BusCase(TestCase):
-    timeout = 15
     """Nodes on one database."""
+
+    timeout = 60
 
     carrier: Callable[[], Carrier]          # what carries the bus of one more node
 
