@@ -1,13 +1,16 @@
 """Events one after the other: what is stored, answered and told (contract section 6)."""
 from __future__ import annotations
 
+from select import select
 from typing import Any
 
 import orjson
+from psycopg2.extensions import POLL_OK, POLL_READ, POLL_WRITE
 from twisted.internet.defer import Deferred, gatherResults
 
 from interactd.errors import ApiError, Conflict, Invalid, TooMany, Unauthenticated, Unavailable
 from interactd.events.event import Event, Outcome
+from interactd.events.wire import Wire
 from tests.intake_case import IntakeCase, Owner, now
 
 MINUTE = 60_000
@@ -445,6 +448,25 @@ class LimitTests(IntakeCase):
         one = Deferred.fromCoroutine(self.put(bob)).addCallback(lambda _: order.append("bob"))
         await gatherResults([*many, one])
         self.assertLess(order.index("bob"), 4)
+
+    async def test_told_in_the_order_of_commits(self) -> None:
+        """A database whose answer is there before anybody waits for it does not have the later batch told first."""
+        async def at_once(wire: Wire) -> None:
+            while (wanted := wire._poll()) != POLL_OK:
+                descriptor = wire._connection.fileno()
+                select([descriptor] if wanted == POLL_READ else [], [descriptor] if wanted == POLL_WRITE else [], [])
+        ann = self.owner("ann")
+        await self.put(ann)
+        self.intake = self.made(batch=1)
+        await self.intake.open()
+        await self.put(ann)
+        self.patch(Wire, "_settled", at_once)
+        answered: list[int] = []
+        await gatherResults([Deferred.fromCoroutine(self.put(ann, f"+49 2332 {number}")).addCallback(lambda _, n=number: answered.append(n))
+                             for number in range(12)])
+        self.assertEqual(answered, list(range(12)))
+        numbers = [notice.seq for notice in self.heard.notices]
+        self.assertEqual(numbers, sorted(numbers))
 
     async def test_events_that_arrive_together_are_one_transaction(self) -> None:
         owners = [self.owner(f"u{n}") for n in range(20)]

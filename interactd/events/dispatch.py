@@ -49,6 +49,7 @@ class Dispatch:
         self._carriage = Carriage(reactor, dsn)
         self._first: deque[Batch] = deque()          # were under way already
         self._alone: deque[Batch] = deque()          # must wait for a lock
+        self._told: deque[Sorted] = deque()          # is to be told, in the order in which it was committed
         self._waiting_for_locks = 0
         self._under_way: set[Deferred[None]] = set()
         self._woken: Any = None
@@ -112,9 +113,10 @@ class Dispatch:
         self._lanes.give_back(wire)
         for result in done:
             self._requeue(result)
-        self._leave()                    # the database works while we answer
-        for result in done:
-            result.announce(self._hub)
+        self._told.extend(done)
+        self._leave()                    # the database works while we answer; what it has done by then is told behind these
+        while self._told:
+            self._told.popleft().announce(self._hub)
 
     async def _carry(self, wire: Wire, parcels: Sequence[Parcel], waiting: bool) -> Sorted:
         sent: list[dict[str, Any]] = []
