@@ -16,6 +16,7 @@ from attrs import field, frozen
 
 ROOT = Path(__file__).resolve().parent.parent
 SERVER_CORE, OTHER_CORE = 0, 1
+PATIENCE = 20.0         # seconds for a server to end: interactd gives the requests in work ten
 
 
 @frozen
@@ -82,7 +83,12 @@ class Server:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._process.terminate()
-        self._process.wait()
+        try:
+            self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            print(f"{self._process.args!r} did not end when it was told to, and was killed", file=sys.stderr)
+            self._process.kill()
+            self._process.wait()
 
 
 def begun(arguments: list[str]) -> subprocess.Popen[str]:
