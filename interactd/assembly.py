@@ -26,11 +26,11 @@ from interactd.live.service import Live
 from interactd.mail.outbox import Outbox
 from interactd.mail.smtp import mail_server
 from interactd.nodes.bus import Bus
-from interactd.nodes.census import Census
+from interactd.nodes.census import ALIVE, Census
 from interactd.nodes.postgres import Postgres
 from interactd.nodes.redis import Redis
 from interactd.push.identity import identity
-from interactd.push.outlet import Presence
+from interactd.push.presence import Presence
 from interactd.push.service import Push
 
 PATIENCE = 10.0         # seconds for the requests in work when the daemon stops
@@ -70,16 +70,16 @@ async def build(reactor: Any, config: Config, dsn: str) -> Parts:
     credentials = Credentials(database, passwords, throttle, reactor.seconds)
     sessions = Sessions(database, hub, credentials, config, reactor.seconds)
     keys = await open_keys(config.auth.trigger_keys_file or config.state.directory / "trigger-keys", database)
-    live = Live(database, hub, sessions, config.live, reactor)
+    census = Census(database, reactor)
+    live = Live(database, hub, sessions, config.live, reactor, node=lambda: census.id)
     intake = Intake(reactor, dsn, config, hub)
     await intake.open()
     outbox = Outbox(reactor, server.deliver if server else None, config.mail.waiting)
     resets = Resets(database, hub, outbox, config, reactor.seconds)
     hub.subscribe(PasswordReset, lambda reset: credentials.forgive(reset.name, reset.address))
-    census = Census(database, reactor)
     await census.enter()
     bus = Bus(hub, census, Redis(reactor, config.bus.url, config.bus.service) if config.bus.url else Postgres(reactor, dsn), reactor)
-    presence = Presence(live.registry.listens, lambda: census.others > 0, lambda: census.id)
+    presence = Presence(live.registry.listens, lambda: census.others > 0, lambda: census.id, ALIVE)
     push = Push(apple, database, hub, config, reactor, presence=presence)
     app = App(config, database, hub, sessions, passwords, images, credentials, keys, intake, reactor, live, Imports(reactor, config.imports),
               resets, bus, CALLS, push)

@@ -114,7 +114,7 @@ class LiveCase(ApiCase):
     def alive(self) -> Live:
         """A live side on the test's clock."""
         app = self.parts.app
-        live = Live(app.database, app.hub, app.sessions, self.config.live, self.clock)
+        live = Live(app.database, app.hub, app.sessions, self.config.live, self.clock, node=app.live.node)
         live.startService()
         return live
 

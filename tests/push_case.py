@@ -12,7 +12,8 @@ from interactd.config import Apns
 from interactd.config import Live as Settings
 from interactd.errors import Unavailable
 from interactd.live.ledger import MARK
-from interactd.push.outlet import Outlet, Presence
+from interactd.push.outlet import Outlet
+from interactd.push.presence import Presence
 from interactd.push.records import Pair, Records
 from interactd.statement import Statement, Step
 from tests.apns_case import token
@@ -20,6 +21,7 @@ from tests.apns_double import Apple, Asked, Verdict
 
 START = 1_700_000_000.0
 SWEEP = 5.0
+BEAT, ALIVE = 2.0, 6.0
 FAKE = """CREATE SCHEMA IF NOT EXISTS fake;
 CREATE OR REPLACE FUNCTION fake.now() RETURNS timestamptz LANGUAGE sql STABLE AS $$ SELECT to_timestamp(current_setting('fake.now')::float8) $$"""
 
@@ -80,15 +82,17 @@ class Node:
         self.others = False                     # whether it knows of other nodes
         self.apple = Apple(world.case, clock=self.clock, judge=judge)
         database: Any = world.database
-        records = Records(database, Settings(), Apns(topic="org.example.interact"), lambda: self.number)
-        presence = Presence(lambda user, device: device in self.listening, lambda: self.others)
+        presence = Presence(lambda user, device: device in self.listening, lambda: self.others, lambda: self.number, ALIVE)
+        records = Records(database, Settings(), Apns(topic="org.example.interact"), presence)
         self.outlet = Outlet(records, presence, Apns(topic="org.example.interact"), 2.0, self.clock)
         self.outlet.pool = self.apple.pool
         self.hub.subscribe(Notice, self.outlet.noticed)
         self.hub.subscribe(Acknowledged, self.outlet.acknowledged)
         self.marked: dict[Pair, float] = {}     # when an acknowledgement was written down
         self._swept = world.now
+        self._signed = world.now
         self.frozen = False
+        self._sign()
 
     def acknowledge(self, pair: Pair) -> None:
         """The device's socket has said that it has the event; the row follows a tenth of a second later, as in the ledger."""
@@ -101,12 +105,19 @@ class Node:
         self.world.work(self.world.database.query(MARK, interactions=[pair[0]], devices=[pair[1]], generations=[0], sent=age, acked=age,
                                                   shown=[None]))
 
+    def _sign(self) -> None:
+        self._signed = self.world.now
+        self.world.database.run("INSERT INTO nodes (id, name, beat_at) OVERRIDING SYSTEM VALUE VALUES (%s, %s, now()) "
+                                "ON CONFLICT (id) DO UPDATE SET beat_at = now()", self.number, self.name)
+
     def beat(self) -> None:
         """Its time is the world's, and all that follows from that has happened."""
         if self.frozen:
             return
         self.clock.advance(max(0.0, self.world.now - self.clock.seconds()))
         self.apple.settle()
+        if self.world.now >= self._signed + BEAT:
+            self._sign()
         if self.clock.seconds() >= self._swept + SWEEP:
             self._swept = self.clock.seconds()
             self.world.work(self.outlet.sweep())
@@ -160,6 +171,14 @@ class World:
         names = ", ".join(given)
         places = ", ".join(["%s"] * len(given))
         return self._one(f"INSERT INTO devices (user_id, {names}) VALUES ({self.user}, {places}) RETURNING id", *given.values())
+
+    def open(self, device: int, node: Node | None) -> None:
+        """The device has its socket at this node now, or nowhere, and everybody can know it."""
+        for each in self.nodes:
+            each.listening.discard(device)
+        if node is not None:
+            node.listening.add(device)
+        self.database.run("UPDATE devices SET listens_at = %s WHERE id = %s", node and node.number, device)
 
     def event(self, node: Node | None, *devices: int, kind: str = "call-incoming", due: bool = True) -> int:
         """A stored event; the node hears of it (None: nobody does)."""

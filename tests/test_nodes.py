@@ -87,6 +87,25 @@ class Nodes(LiveCase):
         await self.listen()
         self.assertEqual(await self.ended(client), 4409)
 
+    async def test_where_a_socket_is(self) -> None:
+        """Its device's row names the node with its newest socket, and none when that has ended: whoever has none is pushed at once."""
+        def listens() -> Any:
+            return self.sql("SELECT listens_at FROM devices WHERE id = %s", self.phone)[0][0]
+        await self.listen()
+        client = await self.at_first()
+        await self.idle()
+        self.assertEqual(listens(), self.census(self.parts).id)
+        newer = await self.listen()
+        await self.ended(client)
+        await self.idle()
+        self.assertEqual(listens(), self.census(self.second).id)
+        await self.at_first()
+        await self.ended(newer)
+        await self.post("/v2/logout", None, {"authToken": self.me.token})
+        await self.ended(self.clients[-1])
+        await self.idle()
+        self.assertIsNone(listens())
+
     async def test_without_the_bus(self) -> None:
         """What no hint told is found by the next look at the rows: events of both forms, and an end."""
         plain = await self.at_first()

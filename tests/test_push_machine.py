@@ -18,9 +18,9 @@ LIVES = 250             # seconds of a run, less than those for which a message 
 class Told:
     """An event, and what the test knows of it."""
 
-    def __init__(self, pair: Pair, node: Node) -> None:
+    def __init__(self, pair: Pair, listener: Node | None) -> None:
         self.pair = pair
-        self.node = node
+        self.listener = listener        # where the phone had a socket
         self.troubled = False           # whether its push may have been sent by a node that then came to grief, or been lost with its answer
 
 
@@ -33,11 +33,11 @@ class Machine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.world = World(self.case, self.dsn)
-        self.world.database.run("DELETE FROM deliveries")
+        self.world.database.run("DELETE FROM deliveries; DELETE FROM nodes")
         self.phone = self.world.device()
         self.told: list[Told] = []
         for _ in range(2):
-            self.world.node()
+            self.world.node().others = True
 
     def awake(self) -> list[Node]:
         """The nodes that do anything."""
@@ -49,21 +49,26 @@ class Machine(RuleBasedStateMachine):
             told.troubled = True
 
     @precondition(lambda self: self.awake())
-    @rule(which=st.integers(0, 9), listening=st.booleans())
-    def event(self, which: int, listening: bool) -> None:
-        """Something is stored, and told by one node, where the phone has a socket or not."""
+    @rule(which=st.integers(0, 9), socket=st.sampled_from((0, 1, None)))
+    def event(self, which: int, socket: int | None) -> None:
+        """Something is stored, and told by one node; the phone has a socket there, or at the other one, or none."""
         node = self.awake()[which % len(self.awake())]
-        node.listening.add(self.phone) if listening else node.listening.discard(self.phone)
-        self.told.append(Told((self.world.event(node, self.phone, kind="sms-incoming"), self.phone), node))
+        listener = None if socket is None else self.world.nodes[socket]
+        self.world.open(self.phone, listener)
+        self.told.append(Told((self.world.event(node, self.phone, kind="sms-incoming"), self.phone), listener))
 
-    @precondition(lambda self: any(self.phone in told.node.listening and told.node in self.awake() for told in self.told))
+    def heard(self) -> list[tuple[Node, Pair]]:
+        """What the phone has on a socket that is still open, and where."""
+        return [(told.listener, told.pair) for told in self.told
+                if told.listener in self.awake() and told.listener is not None and self.phone in told.listener.listening]
+
+    @precondition(lambda self: self.heard())
     @rule(which=st.integers(0, 99))
     def ack(self, which: int) -> None:
         """The phone's socket acknowledges."""
-        heard = [told for told in self.told if self.phone in told.node.listening and told.node in self.awake()]
-        told = heard[which % len(heard)]
-        told.node.acknowledge(told.pair)
-        told.node.beat()
+        node, pair = self.heard()[which % len(self.heard())]
+        node.acknowledge(pair)
+        node.beat()
 
     @precondition(lambda self: self.world.now < LIVES - 110)
     @rule(seconds=st.sampled_from((0.05, 0.2, 1.0, 1.95, 2.0, 3.5, 31.0)))
@@ -75,7 +80,7 @@ class Machine(RuleBasedStateMachine):
     def crash(self, which: int) -> None:
         """A node is killed, another one takes its place."""
         self.world.crash(self.world.nodes[which % len(self.world.nodes)])
-        self.world.node()
+        self.world.node().others = True
         self.trouble()
 
     @precondition(lambda self: len(self.awake()) > 1)

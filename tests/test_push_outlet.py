@@ -220,15 +220,44 @@ class Nodes(OutletCase):
         self.assertEqual(self.state(ident), done(accepted_at=True))
 
     def test_socket_elsewhere(self) -> None:
-        """While other nodes live, whose sockets nobody here knows, an acknowledgement is awaited, and what it needs to be written down."""
+        """An acknowledgement of a socket at another node is awaited, and what it needs to be written down."""
         self.node.others = True
         other = self.world.node("other")
+        self.world.open(self.phone, other)
         ident, silent = self.world.event(self.node, self.phone), self.world.event(self.node, self.phone)
         self.world.advance(1.95)
         other.acknowledge((ident, self.phone))
         self.world.advance(0.3)
         self.world.advance(10)
         self.assertEqual((self.world.pushes(ident), self.world.pushes(silent)), ([], [(2.25, "one")]))
+
+    def test_no_socket_anywhere(self) -> None:
+        """Whoever has no socket at any node is pushed at once, though other nodes live."""
+        self.node.others = True
+        self.world.node("other")
+        ident = self.world.event(self.node, self.phone)
+        self.world.advance(20)
+        self.assertEqual((self.world.pushes(ident), self.state(ident)), ([(0, "one")], done(accepted_at=True)))
+
+    def test_socket_of_a_dead_node(self) -> None:
+        """A node that is killed takes its sockets with it, as soon as it counts as dead."""
+        self.node.others = True
+        other = self.world.node("other")
+        self.world.open(self.phone, other)
+        self.world.crash(other)
+        soon = self.world.event(self.node, self.phone)
+        self.world.advance(6.25)
+        then = self.world.event(self.node, self.phone)
+        self.world.advance(20)
+        self.assertEqual((self.world.pushes(soon), self.world.pushes(then)), ([(2.25, "one")], [(6.25, "one")]))
+
+    def test_socket_just_closed_here(self) -> None:
+        """What closes here is known here before it is written down."""
+        self.node.others = True
+        self.world.open(self.phone, self.node)
+        self.node.listening.clear()
+        ident = self.world.event(self.node, self.phone)
+        self.assertEqual(self.world.pushes(ident), [(0, "one")])
 
     def test_two_sweep_at_once(self) -> None:
         """A row is one node's, whoever looks."""

@@ -34,7 +34,7 @@ _GONE = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0)
 ENTER = Statement("enter_live", """
 WITH found AS (SELECT d.* FROM devices d WHERE d.user_id = :owner AND d.canonical = :canonical),
 entered AS (
-  UPDATE devices d SET generation = d.generation + 1 FROM found f
+  UPDATE devices d SET generation = d.generation + 1, listens_at = :node FROM found f
   WHERE d.user_id = :owner AND d.id = f.id AND d.active
     AND EXISTS (SELECT FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.id = :session AND s.expires_at > now() AND u.active)
   RETURNING d.id, d.generation)
@@ -113,7 +113,8 @@ async def enter(c: Context, device_id: str, protocol: Any) -> Entry:
     """
     if not _there(protocol):
         raise Unavailable("the client has gone")
-    rows = await c.rows(ENTER, owner=c.owner, canonical=canonical(device_id.replace("\0", "")), session=c.user.session_id)
+    rows = await c.rows(ENTER, owner=c.owner, canonical=canonical(device_id.replace("\0", "")), session=c.user.session_id,
+                        node=c.app.live.node())
     ident, active, generation, hint, unsent, number, epoch = one(rows, "device")
     if not active:
         raise Forbidden("the device is inactive", detail=1001)

@@ -51,11 +51,12 @@ class Registry:
             gone.append(sessions.pop(next(iter(sessions))))
         return gone
 
-    def discard(self, session: Session) -> None:
-        """Forgets a session, if it is still the one of its device."""
-        entry = session.entry
-        sessions = self._users.get(entry.user_id)
-        if sessions is not None and sessions.get(entry.device_id) is session:
+    def discard(self, session: Session) -> bool:
+        """Forgets a session, if it is still the one of its device, and says whether it was."""
+        entry, known = session.entry, session in self
+        if known:
+            sessions = self._users[entry.user_id]
             del sessions[entry.device_id]
             if not sessions:
                 del self._users[entry.user_id]
+        return known

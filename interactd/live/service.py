@@ -18,6 +18,7 @@ from interactd.errors import ApiError
 from interactd.live.admission import Admission
 from interactd.live.closing import Close, close_of
 from interactd.live.crowd import Crowd
+from interactd.live.departures import Departures
 from interactd.live.dismissals import Dismissals
 from interactd.live.ledger import Ledger
 from interactd.live.notify import Notifier
@@ -32,13 +33,15 @@ TICK = 1.0              # seconds between two looks at the sockets' due times
 
 
 class Live(Service):
-    """All sockets of this process. `clock` counts monotonic seconds."""
+    """All sockets of this process. `clock` counts monotonic seconds, `node` says this daemon's number among the others."""
 
     log = Logger()
 
-    def __init__(self, database: Database, hub: Hub, sessions: Sessions, config: Settings, clock: IReactorTime) -> None:
+    def __init__(self, database: Database, hub: Hub, sessions: Sessions, config: Settings, clock: IReactorTime, *,
+                 node: Callable[[], int] = lambda: 0) -> None:
         without_debug_texts()
         self.config = config
+        self.node = node
         self.now: Callable[[], float] = clock.seconds
         self.factory = factory()
         self.admission = Admission(config.unauthenticated_per_address, config.unauthenticated)
@@ -49,6 +52,7 @@ class Live(Service):
         self.dismissals = Dismissals(database, hub, self.ledger, self._work)
         self.desk = Desk(self.ledger, self.replay, self.dismissals.dismiss, self.now, config.heartbeat_every)
         self._rows = Rows(database, sessions, self.registry, self.notifier, self.replay, self._work)
+        self._departures = Departures(database, self._work)
         self.sockets = Crowd()
         self._database = database
         self._sessions = sessions
@@ -105,8 +109,8 @@ class Live(Service):
 
     def left(self, socket: Socket) -> None:
         """Nothing is told to this socket any more."""
-        if socket.session is not None:
-            self.registry.discard(socket.session)
+        if socket.session is not None and self.registry.discard(socket.session):
+            self._departures.left(socket.session.entry)
 
     def gone(self, socket: Socket) -> None:
         """The connection is lost."""
@@ -115,10 +119,13 @@ class Live(Service):
             self.sockets.discard(socket)
             if socket.entry is None:
                 self.admission.leave(socket.address)
+            elif socket.session is None:
+                self._departures.left(socket.entry)         # it was never open
 
     def _begin(self, socket: Socket, entry: Entry) -> None:
         session = socket.session = socket.form(socket, entry, self.desk)
         for older in self.registry.add(session):
+            self._departures.left(older.entry)
             older.line.end(Close.REPLACED, "a newer socket has taken the place of this one")
         session.opened()
         socket.wait(self.now() + self.config.ping_every)
@@ -140,6 +147,8 @@ class Live(Service):
             self.admission.leave(socket.address)
             socket.entry = entry
             self._begin(socket, entry)
+        else:
+            self._departures.left(entry)
 
     async def _swept(self) -> None:
         self.notifier.forget()

@@ -15,6 +15,7 @@ from interactd.errors import Unavailable
 
 BEAT = 2.0              # seconds between two signs of life
 MISSED = 3              # so many beats without one, and a node counts as dead
+ALIVE = BEAT * MISSED   # seconds for which a sign of life holds
 
 ENTER = Statement("node_enter", "INSERT INTO nodes (name) VALUES (:name) RETURNING id")
 SWEEP = Statement("node_sweep", "DELETE FROM nodes WHERE beat_at < now() - interval '1 day'")
@@ -80,7 +81,7 @@ class Census(Service):
             self.log.failure("a heartbeat failed, the next follows")
 
     async def _sign(self) -> None:
-        rows = await self._database.query(SIGN, id=self.id, alive=BEAT * MISSED)
+        rows = await self._database.query(SIGN, id=self.id, alive=ALIVE)
         if rows:
             self.others = rows[0][0]
         else:

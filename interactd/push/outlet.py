@@ -8,7 +8,6 @@ from collections.abc import Callable, Coroutine, Iterable
 from itertools import islice
 from typing import Any
 
-from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -20,6 +19,7 @@ from interactd.errors import Unavailable
 from interactd.push.notification import SIZE, SIZES, Kind, Notification, Outcome
 from interactd.push.payload import payload
 from interactd.push.pool import Pool
+from interactd.push.presence import Presence
 from interactd.push.records import Claimed, Pair, Records, Told
 from interactd.push.timing import Alarm
 
@@ -28,17 +28,6 @@ KEPT = 50_000           # due ones known in memory; of the others the rows tell
 SETTLE_AFTER = 0.02     # seconds in which outcomes gather
 AGAIN_AFTER = 1.0       # seconds until a failed write is tried again
 TRAVEL = 0.25           # seconds for another node to write down an acknowledgement
-
-Listening = Callable[[int, int], bool]
-
-
-@frozen
-class Presence:
-    """This node among the others: its `number`; `here` says whether a user's device has a socket, `elsewhere` whether other nodes live."""
-
-    here: Listening = lambda user_id, device_id: False
-    elsewhere: Callable[[], bool] = lambda: False       # whose sockets nobody here knows
-    number: Callable[[], int] = lambda: 0
 
 
 class Outlet:
@@ -54,7 +43,7 @@ class Outlet:
         self._ack_timeout = ack_timeout
         self._clock = clock
         self._hoped: dict[Pair, float] = {}     # what waits for an acknowledgement, in the order of its time
-        self._due: dict[Pair, None] = {}
+        self._due: dict[Pair, bool] = {}        # whether only if no other node has its socket
         self._sending: dict[Pair, bool] = {}    # what the pool has, and whether it is still wanted
         self._told: list[Told] = []
         self._asked: list[tuple[Claimed, Deferred[bool]]] = []
@@ -73,11 +62,12 @@ class Outlet:
         patience = self._ack_timeout + (TRAVEL if elsewhere else 0)
         for device_id in notice.device_ids:
             pair = notice.interaction_id, device_id
-            if elsewhere or self._presence.here(notice.user_id, device_id):
+            here = self._presence.here(notice.user_id, device_id)
+            if here or elsewhere:
                 self._hoped[pair] = self._clock.seconds() + patience
                 self._time.set(patience)
-            elif len(self._due) < KEPT:
-                self._due[pair] = None
+            if not here and len(self._due) < KEPT:
+                self._due[pair] = elsewhere
         self._pump()
 
     def acknowledged(self, event: Acknowledged) -> None:
@@ -116,7 +106,7 @@ class Outlet:
                 self._time.set(at - now)
                 break
             del self._hoped[pair]
-            self._due[pair] = None
+            self._due[pair] = False
         self._pump()
 
     def _pump(self) -> None:
@@ -130,10 +120,10 @@ class Outlet:
             while (self._due or self._unseen) and (most := min(AT_ONCE, pool.appetite)) > 0:
                 asked_at = self._clock.seconds()
                 if self._due:
-                    pairs = list(islice(self._due, most))
-                    for pair in pairs:
+                    asked = dict(islice(self._due.items(), most))
+                    for pair in asked:
                         del self._due[pair]
-                    self._send(await self._records.claim(pairs), asked_at)
+                    self._send(await self._records.claim(asked), asked_at)
                 else:
                     claimed = await self._records.claim_due(most)
                     self._unseen = len(claimed) == most
@@ -147,6 +137,7 @@ class Outlet:
     def _send(self, claimed: Iterable[Claimed], asked_at: float) -> None:
         for one in claimed:
             assert self.pool is not None
+            self._hoped.pop(one.pair, None)
             self._sending[one.pair] = True
             self.pool.send(self._notification(one), asked_at).addCallback(self._ended, one)
 

@@ -1,13 +1,14 @@
 """The rows of pushes: who may send which, and what came of it. Every statement is one compare-and-set."""
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from interactd.config import Apns
 from interactd.config import Live as Settings
 from interactd.db import Database, Statement, Step
 from interactd.push.notification import Kind, Outcome
+from interactd.push.presence import Presence
 
 LEASE = 30.0            # seconds for which a node holds what it has claimed
 EXPIRE_AT_ONCE = 500    # rows that are looked at in one statement
@@ -23,6 +24,9 @@ _FREE = "d.due_at IS NOT NULL AND (d.lease_until IS NULL OR d.lease_until < now(
 _WAITS = f"{_FREE} AND d.acked_at IS NULL AND d.failed_at IS NULL"
 _ROW = "d.interaction_id, d.device_id, d.user_id, d.stored_at, d.due_at"
 _ITSELF = "JOIN deliveries d ON d.interaction_id = w.interaction_id AND d.device_id = w.device_id"
+# Its newest socket is open at another node, which lives. (One at this node is known without asking.)
+_LISTENS = """EXISTS (SELECT FROM devices v JOIN nodes n ON n.id = v.listens_at
+    WHERE v.id = w.device_id AND n.id::text <> :node AND n.beat_at > now() - make_interval(secs => :alive::float8))"""
 _OVER = "EXISTS (SELECT FROM retracts r WHERE r.user_id = w.user_id AND r.interaction_id = w.interaction_id)"
 _GOOD = f"""good AS MATERIALIZED (
   SELECT w.* FROM found w JOIN interactions i ON i.id = w.interaction_id AND i.notice IS NOT NULL
@@ -38,8 +42,9 @@ RETURNING d.interaction_id, d.device_id, d.lease_generation, d.push_id::text, i.
   extract(epoch FROM d.stored_at + {_LIFE} - now())::float8, extract(epoch FROM d.stored_at + {_LIFE})::bigint"""
 
 CLAIM = Statement("push_claim", f"""
-WITH asked AS MATERIALIZED (SELECT * FROM unnest(:interactions::bigint[], :devices::bigint[]) w (interaction_id, device_id)),
-found AS MATERIALIZED (SELECT {_ROW} FROM asked w {_ITSELF} WHERE {_WAITS}),
+WITH asked AS MATERIALIZED (
+  SELECT * FROM unnest(:interactions::bigint[], :devices::bigint[], :unheard::boolean[]) w (interaction_id, device_id, unheard)),
+found AS MATERIALIZED (SELECT {_ROW} FROM asked w {_ITSELF} WHERE {_WAITS} AND NOT (w.unheard AND {_LISTENS})),
 {_GOOD}),
 picked AS MATERIALIZED (
   SELECT d.interaction_id, d.device_id FROM good w {_ITSELF} WHERE {_WAITS}
@@ -141,22 +146,22 @@ class Told(NamedTuple):
 
 
 class Records:
-    """The statements with what they need to know: `node` says this daemon's number among the others."""
+    """The statements with what they need to know."""
 
-    def __init__(self, database: Database, live: Settings, apns: Apns, node: Callable[[], int]) -> None:
+    def __init__(self, database: Database, live: Settings, apns: Apns, presence: Presence) -> None:
         self._database = database
-        self._number = node
+        self._presence = presence
         self._lives = {"ring": live.ring_time, "alert": apns.alert_time}
         self._lease = {"lease": LEASE}
 
     @property
     def _node(self) -> dict[str, str]:
-        return {"node": str(self._number())}
+        return {"node": str(self._presence.number())}
 
-    async def claim(self, pairs: Sequence[Pair]) -> list[Claimed]:
-        """Those of these that may be sent, which are this node's now."""
-        rows = await self._database.query(CLAIM, interactions=[i for i, _ in pairs], devices=[d for _, d in pairs],
-                                          **self._node, **self._lives, **self._lease)
+    async def claim(self, asked: Mapping[Pair, bool]) -> list[Claimed]:
+        """Those of these that may be sent, which are this node's now; True: only if no other node has the device's socket."""
+        rows = await self._database.query(CLAIM, interactions=[i for i, _ in asked], devices=[d for _, d in asked], unheard=list(asked.values()),
+                                          alive=self._presence.alive, **self._node, **self._lives, **self._lease)
         return [Claimed(*row) for row in rows]
 
     async def claim_due(self, most: int) -> list[Claimed]:

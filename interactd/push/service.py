@@ -16,8 +16,9 @@ from interactd.config import Config
 from interactd.db import Database
 from interactd.errors import Unavailable
 from interactd.push.identity import Identity, identity
-from interactd.push.outlet import Outlet, Presence
+from interactd.push.outlet import Outlet
 from interactd.push.pool import Limits, Mode, Pool
+from interactd.push.presence import Presence
 from interactd.push.records import Records
 from interactd.refusals import ConfigError
 
@@ -35,7 +36,7 @@ class Push(Service):
                  presence: Presence = Presence()) -> None:
         self.config = config.apns
         self.identity = mine
-        self.records = Records(database, config.live, config.apns, presence.number)
+        self.records = Records(database, config.live, config.apns, presence)
         self.outlet = Outlet(self.records, presence, config.apns, config.live.ack_timeout, reactor)
         self._reactor = reactor
         self._hub = hub

@@ -5,3 +5,4 @@ CREATE TABLE nodes (
   started_at timestamptz NOT NULL DEFAULT now(),
   beat_at timestamptz NOT NULL DEFAULT now()           -- the last sign of life, by the database's clock
 );
+ALTER TABLE devices ADD COLUMN listens_at bigint;        -- the node with its newest socket; NULL once that is closed. Counts while the node lives
