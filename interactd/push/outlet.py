@@ -4,7 +4,7 @@ What is due stands in the rows, so that another node, or this one after a restar
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Coroutine, Iterable
 from itertools import islice
 from typing import Any
 
