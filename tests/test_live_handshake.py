@@ -63,6 +63,13 @@ class Handshakes(LiveCase):
         reply = await self.get(SOCKET + "?deviceId=phone", self.me, **WS, Origin="http://[")
         self.refused(reply, 400, 92010190602003)
 
+    async def test_nothing_is_kept_of_it(self) -> None:
+        """An open socket holds neither its request, which has a token, nor what Autobahn copies into each connection."""
+        await self.listen()
+        kept = vars(next(iter(self.live.sockets)))
+        self.assertNotIn(self.me.token, repr(kept))
+        self.assertLess(len(kept), 30, sorted(kept))
+
     async def test_devices_are_found_by_their_canonical_form(self) -> None:
         """An APNs token in another spelling, and `+` that came as a blank."""
         token = "AB" * 32

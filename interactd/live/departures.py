@@ -30,9 +30,16 @@ class Departures:
         self._work = work
         self._left: dict[int, int] = {}     # generations by device
         self._writing = False
+        self._closed = False
+
+    def close(self) -> None:
+        """The daemon leaves, and its number will mean nothing."""
+        self._closed = True
 
     def left(self, entry: Entry) -> None:
         """The socket that this entry stands for tells its device nothing any more."""
+        if self._closed:
+            return
         self._left[entry.device_id] = entry.generation
         if not self._writing:
             self._writing = True

@@ -1,7 +1,6 @@
 """What goes out over a connection, at the pace at which the client takes it."""
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -26,7 +25,7 @@ class Outlet:
         self._now = now
         self._handed = handed                       # called with each delivery that leaves for the network
         self._flow = flow                           # called when the client stops or starts to take
-        self._waiting: deque[tuple[bytes, Any]] = deque()
+        self._waiting: list[tuple[bytes, Any]] = []       # an empty deque would take ten times the room
 
     def attach(self, transport: Any) -> None:
         """From now on this is the transport's producer, in place of the HTTP channel."""
@@ -58,7 +57,7 @@ class Outlet:
         """The client has taken all that was handed over."""
         self.stalled_at = None
         while self._waiting and self.stalled_at is None:
-            data, delivery = self._waiting.popleft()
+            data, delivery = self._waiting.pop(0)
             self.kept -= len(data)
             self._hand(data, delivery)
         self._flow()

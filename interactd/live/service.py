@@ -180,6 +180,7 @@ class Live(Service):
 
     async def _stop(self) -> None:
         await self.sockets.send_away(self._clock)
+        self._departures.close()
         while self._works:
             await next(iter(self._works))
         await self.ledger.close()

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -107,7 +106,7 @@ class Plain(Session):
 
     def __init__(self, line: Line, entry: Entry, desk: Desk) -> None:
         super().__init__(line, entry, desk)
-        self._unacknowledged: deque[int] = deque()
+        self._unacknowledged: list[int] = []
 
     def opened(self) -> None:
         """The seed's hint (table 6), if there is anything to synchronize."""
@@ -137,10 +136,10 @@ class Plain(Session):
         waiting = self._unacknowledged
         if not payload.isdigit() or len(payload) > 19 or int(payload) not in waiting:
             return
-        last, acknowledged = int(payload), 0
-        while acknowledged != last:
-            acknowledged = waiting.popleft()
-            self._desk.ledger.acknowledged(acknowledged, self.entry)
+        arrived = waiting.index(int(payload)) + 1
+        for interaction_id in waiting[:arrived]:
+            self._desk.ledger.acknowledged(interaction_id, self.entry)
+        del waiting[:arrived]
 
 
 def hint(last_sync: int) -> dict[str, Any]:

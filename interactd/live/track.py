@@ -1,7 +1,8 @@
 """Which numbers went out on a socket, and which of them came back as acks."""
 from __future__ import annotations
 
-from collections import deque
+from bisect import bisect_right
+from operator import attrgetter
 from typing import NamedTuple
 
 from interactd.errors import Invalid
@@ -22,7 +23,7 @@ class Track:
 
     def __init__(self, number: int) -> None:
         self._round = 0
-        self._open: deque[Sent] = deque()       # notifications without an ack
+        self._open: list[Sent] = []             # notifications without an ack
         self.begin(number)
 
     def begin(self, number: int) -> None:
@@ -51,7 +52,6 @@ class Track:
         if seq > self._handed:
             raise Invalid("an ack of what was not sent")
         self._acked = seq
-        arrived = []
-        while self._open and self._open[0].seq <= seq:
-            arrived.append(self._open.popleft().interaction_id)
-        return arrived
+        arrived = bisect_right(self._open, seq, key=attrgetter("seq"))
+        taken, self._open = self._open[:arrived], self._open[arrived:]
+        return [sent.interaction_id for sent in taken]

@@ -133,6 +133,7 @@ class Socket(Wire):
     def onOpen(self) -> None:
         """Autobahn swallows what is raised here."""
         try:
+            self.travel_light()
             self.out.attach(self.transport)
             self.live.opened(self)
         except Exception:

@@ -9,6 +9,7 @@ import autobahn.twisted.websocket
 import autobahn.websocket.protocol
 import orjson
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+from autobahn.websocket.protocol import TrafficStats
 
 from interactd.config import Live as Settings
 from interactd.errors import Invalid
@@ -16,6 +17,8 @@ from interactd.live.allowance import Allowance
 from interactd.live.closing import Close
 
 ACTION, REALM = 19, 60  # of the call (contract section 3)
+FORGOTTEN = frozenset(("is_open", "is_closed", "send_queue", "trafficStats", "_transport_details", "_results", "_valid_events",
+                       "websocket_protocols", "websocket_origin", "websocket_extensions", "_wskey"))
 
 
 class Silence:
@@ -34,10 +37,17 @@ def without_debug_texts() -> None:
 
 
 def factory() -> WebSocketServerFactory:
-    """What all sockets have in common: no compression (90 KB a socket), no timer of Autobahn's own."""
+    """What all sockets have in common: no timer of Autobahn's own."""
     made = WebSocketServerFactory(server="interactd")
     made.setProtocolOptions(failByDrop=False, openHandshakeTimeout=0, closeHandshakeTimeout=0, allowNullOrigin=True, versions=[13])
     return made
+
+
+class _Nobody:
+    """Stands for a Deferred that nobody waits for."""
+
+    def callback(self, result: object) -> None:
+        """Nothing follows."""
 
 
 class Wire(WebSocketServerProtocol):
@@ -45,12 +55,24 @@ class Wire(WebSocketServerProtocol):
 
     transport: Any
     log = Silence()
+    is_open = is_closed = _Nobody()
+    send_queue: Any = ()                    # of Autobahn's slow motion, which is never asked for
+    trafficStats = TrafficStats()           # nobody looks
 
     def __init__(self, config: Settings, now: Callable[[], float]) -> None:
         super().__init__()
         self.maxMessagePayloadSize = config.message_bytes
         self._now = now
         self._allowance = Allowance(config.messages_per_second, now())
+
+    def travel_light(self) -> None:
+        """The handshake is over: what only it needed goes, and what the class says as well. 5 of 13 KB."""
+        self.__dict__ = {name: value for name, value in vars(self).items()
+                         if name not in FORGOTTEN and not name.startswith("http_") and (name not in USUAL or value is not USUAL[name])}
+
+    @staticmethod
+    def perMessageCompressionAccept(offers: object) -> None:
+        """No compression: it takes 90 KB a socket."""
 
     @abstractmethod
     def end(self, code: Close, reason: str) -> None:
@@ -80,3 +102,17 @@ class Wire(WebSocketServerProtocol):
         if self.state == self.STATE_OPEN:
             self.failedByMe = True      # Autobahn then keeps nothing of what still comes
             self.end(Close.PROTOCOL, reason)
+
+
+def usual() -> dict[str, Any]:
+    """What Autobahn writes into each new connection, and hardly ever changes: options and flags."""
+    fresh = WebSocketServerProtocol()
+    fresh.factory, fresh.log = factory(), Silence()
+    fresh._connectionMade()
+    return {name: value for name, value in vars(fresh).items()
+            if not callable(value) and (name in fresh.CONFIG_ATTRS or value is None or isinstance(value, (bool, int, float, str, bytes)))}
+
+
+USUAL = usual()
+for _name, _value in USUAL.items():
+    setattr(Wire, _name, _value)
