@@ -40,6 +40,15 @@ class Timed(ApiCase):
         self.assertEqual(self.sql("SELECT key FROM event_keys"), [])
         await jobs.stopService()
 
+    async def test_stop(self) -> None:
+        """A stop waits for a batch of numbers, not for all of them."""
+        me = self.person()
+        self.sql("INSERT INTO basic_infos (user_id, type, value) SELECT %s, 'phone', '030 ' || 200000 + g FROM generate_series(1, 1000) g", me.id)
+        jobs = Jobs(Clock(), self.parts.app.database, self.config, Hub())
+        jobs.startService()
+        await jobs.stopService()
+        self.assertGreater(self.sql("SELECT count(*) FROM basic_infos WHERE canon_version = 0")[0][0], 500)
+
     async def test_region(self) -> None:
         """When an administrator sets the company's region, numbers kept before are read by it."""
         company = self.company()

@@ -1,6 +1,7 @@
 """Canonical forms are renewed when the rules, the metadata or a company's region change (contract 6.4)."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -68,33 +69,35 @@ async def renew_lines(db: Database, config: Config) -> None:
             await db.query(RENEW_LINE, company=company, value=value, old_canon=canon, old_ext=ext, canon=form.canon, ext=form.ext)
 
 
-async def renew(db: Database, config: Config) -> int:
-    """Renews every form that was made by other rules than its owner's now; answers how many."""
+async def renew(db: Database, config: Config, wanted: Callable[[], bool] = lambda: True) -> int:
+    """Renews every form that was made by other rules than its owner's now, as long as that is wanted; answers how many."""
     places = orjson.dumps([_place(config, *row) for row in await db.query(PLACES)]).decode()
-    return await _renew_all(db, places) + await _renew_imported(db, places)
+    return await _renew_all(db, places, wanted) + await _renew_imported(db, places, wanted)
 
 
-async def _renew_all(db: Database, places: str) -> int:
+async def _renew_all(db: Database, places: str, wanted: Callable[[], bool]) -> int:
     after = renewed = 0
-    while True:
+    while wanted():
         stale = await db.query(STALE, places=places, after=after, most=BATCH)
         if not stale:
-            return renewed
+            break
         await _renew(db, stale)
         after = stale[-1][0]
         renewed += len(stale)
+    return renewed
 
 
-async def _renew_imported(db: Database, places: str) -> int:
+async def _renew_imported(db: Database, places: str, wanted: Callable[[], bool]) -> int:
     after, renewed = (0, 0), 0
-    while True:
+    while wanted():
         stale = await db.query(STALE_IMPORTED, places=places, after=after[0], place=after[1], most=BATCH)
         if not stale:
-            return renewed
+            break
         made = [{"id": i, "place": n, "type": kind, "value": said, **columns(kind, said, region, area)} for i, n, kind, said, region, area in stale]
         await db.query(RENEW_IMPORTED, forms=orjson.dumps(made).decode())
         after = stale[-1][:2]
         renewed += len(stale)
+    return renewed
 
 
 def _place(config: Config, company: int, region: str | None, area_code: str | None) -> dict[str, Any]:

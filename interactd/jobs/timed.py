@@ -44,7 +44,7 @@ class Jobs(service.Service):
         self._loop.start(EVERY)
 
     async def stopService(self) -> None:
-        """No round begins any more, and the one under way has ended."""
+        """No round begins any more, and the one under way has ended, which is soon: numbers are left for the next start."""
         service.Service.stopService(self)
         if self._loop.running:
             self._loop.stop()
@@ -69,7 +69,7 @@ class Jobs(service.Service):
             self._work()
 
     async def _round(self) -> None:
-        await self._step("renewing canonical forms", lambda: renew(self._database, self._config))
+        await self._step("renewing canonical forms", lambda: renew(self._database, self._config, lambda: bool(self.running)))
         await self._step("renewing the forms of companies' lines", lambda: renew_lines(self._database, self._config))
         for statement in EXPIRED:
             await self._step(statement.name, lambda: self._database.query(statement))
