@@ -21,6 +21,7 @@ import psutil
 from benchmarks import event_servers, ring
 from benchmarks.api_load import CONTACTS, FIRST, LOADS, SYNCED, USERS
 from benchmarks.bench_event import world
+from benchmarks.bench_intake import VERSION
 from benchmarks.event_servers import OURS
 from benchmarks.processes import OTHER_CORE, Command, Server, begun, pin, postmaster, seconds
 from tests.postgres import execute
@@ -35,8 +36,8 @@ SEED = f"""
 INSERT INTO contacts (id, user_id, contact_type, first_name, last_name, profession, seq) OVERRIDING SYSTEM VALUE
   SELECT {FIRST} + (u - 1) * {CONTACTS} + g, u, 'person', 'Ada ' || g, 'Lovelace', 'mathematician', 0
   FROM generate_series(1, {USERS}) u, generate_series(0, {CONTACTS - 1}) g;
-INSERT INTO basic_infos (user_id, contact_id, type, subtype, value, canon, nsn, tail)
-  SELECT user_id, id, t, 'work', t || id, t || id, t || id, right(t || id, 8)
+INSERT INTO basic_infos (user_id, contact_id, type, subtype, value, canon, nsn, tail, canon_version)
+  SELECT user_id, id, t, 'work', t || id, t || id, t || id, right(t || id, 8), {VERSION}
   FROM contacts, unnest(ARRAY['mobile', 'phone', 'email']) t WHERE id >= {FIRST};
 INSERT INTO addresses (user_id, contact_id, address_line1, zip_code, city, country, subtype)
   SELECT user_id, id, '12 St James''s Square', 'SW1Y 4LB', 'London', 'England', 'home' FROM contacts WHERE id >= {FIRST};

@@ -17,11 +17,13 @@ from typing import Any, Iterator
 import orjson
 import psycopg2
 
+from interactd.events.numbers import version
 from interactd.events.wire import SETTINGS
 from tests.postgres import fresh_database
 
 USERS = 10_000
 RUNS = 5
+VERSION = version("DE", "555")      # of the forms below: no timed work renews them while something is measured
 SEED = """
 INSERT INTO companies (name, region, area_code) SELECT 'company ' || g, 'DE', '555' FROM generate_series(1, 100) g;
 INSERT INTO users (email, company_id) SELECT 'u' || g || '@example.org', 1 + g % 100 FROM generate_series(1, {users}) g ORDER BY g;
@@ -33,13 +35,13 @@ INSERT INTO contacts (user_id, contact_type, first_name, organization_name, seq)
   SELECT 1 + g % {users}, CASE WHEN g % 5 = 0 THEN 'organization' ELSE 'person' END, 'contact ' || g, 'contact ' || g, 0
   FROM generate_series(1, 10 * {users}) g ORDER BY g;
 INSERT INTO contact_links SELECT 1 + g % {users}, g, g + {users} FROM generate_series(1, 9 * {users}) g WHERE g % 5 <> 0 AND (g + {users}) % 5 = 0;
-INSERT INTO basic_infos (user_id, contact_id, type, value, canon, nsn, tail)
+INSERT INTO basic_infos (user_id, contact_id, type, value, canon, nsn, tail, canon_version)
   SELECT 1 + g % {users}, g, 'phone', '+49555' || lpad(g::text, 6, '0'), '+49555' || lpad(g::text, 6, '0'), '555' || lpad(g::text, 6, '0'),
-    right('555' || lpad(g::text, 6, '0'), 8) FROM generate_series(1, 10 * {users}) g;
-INSERT INTO basic_infos (user_id, contact_id, type, value, canon, tail)
-  SELECT 1 + g % {users}, g, 'email', 'c' || g || '@example.org', 'c' || g || '@example.org', 'c' || g || '@example.org'
+    right('555' || lpad(g::text, 6, '0'), 8), {version} FROM generate_series(1, 10 * {users}) g;
+INSERT INTO basic_infos (user_id, contact_id, type, value, canon, tail, canon_version)
+  SELECT 1 + g % {users}, g, 'email', 'c' || g || '@example.org', 'c' || g || '@example.org', 'c' || g || '@example.org', {version}
   FROM generate_series(1, 10 * {users}) g;
-""".replace("{users}", str(USERS))
+""".replace("{users}", str(USERS)).replace("{version}", str(VERSION))
 
 
 def event(place: int, user: int, stamp: int) -> dict[str, Any]:

@@ -43,6 +43,7 @@ INSERT INTO trigger_devices (user_id, device_id, salt, key_id, token_hash) VALUE
 INSERT INTO devices (user_id, device_id, canonical) SELECT {USER}, 'fan-' || g, 'fan-' || g FROM generate_series(1, 10000) g;
 INSERT INTO sessions (user_id, token_hash, scope, expires_at)
   VALUES ({USER}, sha256(convert_to('session-fan', 'UTF8')), 'device app', now() + interval '1 day');"""
+LISTENING = f"UPDATE devices SET active = substr(device_id, 5)::int <= %s WHERE user_id = {USER}"
 ACKS = "SELECT 1000 * extract(epoch FROM acked_at - sent_at)::float8 FROM deliveries WHERE acked_at IS NOT NULL ORDER BY 1"
 
 
@@ -209,6 +210,8 @@ def main() -> None:
             found: dict[str, list[dict[str, float]]] = {name: [] for name in kept}
             for _ in range(o.rounds):
                 for name, one in kept.items():
+                    if one.dsn:
+                        execute(one.dsn, LISTENING, many)
                     with Server(one.command) as server:
                         found[name].append(asyncio.run(figures(server, one, many)))
                     print(f"{many} sockets, {name}: done", file=sys.stderr)
