@@ -325,7 +325,7 @@ class Middle(PoolCase):
         apple = self.apple(certificate=True, judge=lambda asked: ())
         self.send(1, payload=b"x" * 100)
         link = apple.pool.links.all[0]
-        link.streams.h2.outbound_flow_control_window = 50
+        link.streams.http2.window = 50
         self.send(2, payload=b"y" * 60)
         self.assertEqual((len(apple.double.asked), link.streams.fits(50), link.streams.fits(51)), (1, True, False))
         apple.double.later(apple.double.asked[0], 200)

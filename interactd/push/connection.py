@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from enum import Enum, auto
 from typing import Any, Generic, Protocol, TypeVar
 
-from h2.exceptions import ProtocolError
-from hyperframe.exceptions import HyperframeError
 from twisted.internet.interfaces import IHandshakeListener, IPushProducer, IReactorTime
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.task import LoopingCall
@@ -15,7 +13,7 @@ from zope.interface import implementer
 
 from interactd.push import reasons
 from interactd.push.compression import Fields
-from interactd.push.framing import GOAWAY, Cutter, Malformed, goaway
+from interactd.push.framing import GOAWAY, Cutter, Frame, Malformed, goaway
 from interactd.push.streams import End, Stream, Streams
 
 READY_IN = 10.0         # seconds until the peer's SETTINGS have come
@@ -27,7 +25,6 @@ DRAIN_IN = 30.0         # for the last answers
 LEAVE_IN = 2.0          # for the orderly end of TLS
 LOOK = 1.0              # between two looks at these times
 LAST_STREAM = 1 << 30   # half of all ids there are
-ROOM = 1 << 20          # bytes of answers that may be on their way
 
 C = TypeVar("C")
 
@@ -116,7 +113,7 @@ class Connection(TwistedProtocol, Generic[C]):
 
     def flush(self) -> None:
         """What was put together goes out."""
-        data = self.streams.h2.data_to_send()
+        data = self.streams.http2.data_to_send()
         if data and self.state is not State.CLOSED:
             self.transport.write(data)
 
@@ -134,7 +131,7 @@ class Connection(TwistedProtocol, Generic[C]):
             self.abort(why)
         elif self.state is not State.CLOSED:
             self._why = self._why or why
-            self.streams.h2.close_connection()
+            self.streams.http2.leave()
             self.flush()
             self.state, self._due = State.CLOSED, self._clock.seconds() + LEAVE_IN
             self.transport.loseConnection()
@@ -157,19 +154,20 @@ class Connection(TwistedProtocol, Generic[C]):
             self.abort("the peer did not agree to speak HTTP/2")
         elif self.state is State.CONNECTING:
             self.transport.registerProducer(self, True)
-            self.streams.h2.initiate_connection()
-            self.streams.h2.increment_flow_control_window(ROOM)
+            self.streams.http2.begin()
             self.flush()
 
     def dataReceived(self, data: bytes) -> None:
         self._heard_at, kind = self._clock.seconds(), -1
         try:
-            for kind, frame in self._cutter.cut(data):
+            for said in self._cutter.cut(data):
                 if self.state is State.CLOSED:
                     return
-                self._received(kind, frame)
-        except (ProtocolError, HyperframeError, Malformed) as fault:
-            self.abort(f"a frame of type {kind} is against the protocol ({type(fault).__name__})")
+                kind = said.kind
+                self._received(said)
+        except Malformed as fault:
+            self.streams.http2.leave(fault.code)
+            self.abort(f"a frame of type {kind} is against the protocol ({fault})")
         self._settle()
 
     def connectionLost(self, reason: Any = None) -> None:
@@ -192,15 +190,15 @@ class Connection(TwistedProtocol, Generic[C]):
     def stopProducing(self) -> None:
         self._paused = True
 
-    def _received(self, kind: int, frame: bytes) -> None:
-        if kind == GOAWAY:
-            self._goaway(frame)
+    def _received(self, said: Frame) -> None:
+        if said.kind == GOAWAY:
+            self._goaway(said)
             return
-        self.streams.received(frame)
-        if self.state is State.CONNECTING and self.streams.settled:
+        self.streams.http2.received(said)
+        if self.state is State.CONNECTING and self.streams.http2.settled:
             self.state = State.PROBING if self._probing else State.OPEN
 
-    def _goaway(self, frame: bytes) -> None:
+    def _goaway(self, frame: Frame) -> None:
         said = goaway(frame)
         reason = reasons.reason(said.debug)
         self.drain(f"the peer goes away ({reason or f'error {said.code}'})", reason)
@@ -218,7 +216,7 @@ class Connection(TwistedProtocol, Generic[C]):
             self.answers, self._silent = self.answers + 1, 0
             if self.state is State.PROBING:
                 self.state = State.OPEN
-            self._sender.answered(self, stream.carried, reasons.answer(stream.status, bytes(stream.body)))
+            self._sender.answered(self, stream.carried, reasons.answer(stream.status, stream.body))
 
     def _settle(self) -> None:
         """After whatever has happened: the end of what has drained, the bytes that go out, the next pushes."""
@@ -235,15 +233,15 @@ class Connection(TwistedProtocol, Generic[C]):
         if self.state in (State.CONNECTING, State.CLOSED):
             if now >= self._due:
                 self.abort("the peer was not ready in time")
-        elif not self.streams.ponged and now >= self._pinged_at + PING_IN:
+        elif not self.streams.http2.ponged and now >= self._pinged_at + PING_IN:
             self.abort("a ping was not answered")
         elif self.state is State.DRAINING and now >= self._due:
             self.close(self._why)
         else:
             self._give_up(now)
-            if self.streams.ponged and (self._silent >= 3 or now >= self._heard_at + (SILENCE if self.streams else IDLE)):
+            if self.streams.http2.ponged and (self._silent >= 3 or now >= self._heard_at + (SILENCE if self.streams else IDLE)):
                 self._pinged_at, self._silent = now, 0
-                self.streams.ping()
+                self.streams.http2.ping()
             self._settle()
 
     def _give_up(self, now: float) -> None:

@@ -137,7 +137,7 @@ class Push(Service):
         first = pool.queue.first()
         metrics.PUSH_QUEUE.set(len(pool.queue))
         metrics.PUSH_QUEUE_AGE.set(self._reactor.seconds() - first.since if first is not None else 0)
-        metrics.PUSH_WINDOW.set(sum(link.streams.h2.outbound_flow_control_window for link in pool.links.all))
+        metrics.PUSH_WINDOW.set(sum(link.streams.http2.window for link in pool.links.all))
         metrics.PUSH_IN_FLIGHT.set(pool.links.in_flight)
         metrics.PUSH_LIMIT.set(sum(link.limit for link in pool.links.all))
         metrics.PUSH_UP.set(UP[pool.mode])

@@ -1,18 +1,16 @@
-"""The requests on one HTTP/2 connection: streams, windows, answers. Bytes in, bytes out; no time and no transport."""
+"""The requests on one HTTP/2 connection: what is on its way, how much of it, and what was answered."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from enum import Enum, auto
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
-import h2.events
-from attrs import define, field
-from h2.config import H2Configuration
-from h2.connection import H2Connection
-from h2.errors import ErrorCodes
-from h2.settings import SettingCodes, Settings
+from attrs import define
 
-from interactd.push.compression import Compression, Fields
+from interactd.push.compression import Fields
+from interactd.push.framing import (DATA, END_HEADERS, END_STREAM, HEADERS, MOST, RST_STREAM, WINDOW, WINDOW_UPDATE, Code, frame,
+                                    numbered)
+from interactd.push.http2 import INITIAL_WINDOW_SIZE, MAX_CONCURRENT_STREAMS, MAX_FRAME_SIZE, Http2, wider
 
 AT_ONCE = 1000          # streams we open, whatever the peer allows
 BODY = 1 << 14          # bytes kept of an answer
@@ -36,45 +34,17 @@ class Stream(Generic[C]):
     carried: C
     sent_at: float
     rest: bytes             # of the body, for which there was no window
+    window: int             # bytes that may go out
+    room: int = WINDOW      # bytes that may come in
     status: int = 0
-    body: bytearray = field(factory=bytearray)
-
-
-class _Silent:
-    """h2's own log, of which it makes a dozen lines a request."""
-
-    def debug(self, *said: object) -> None:
-        """Nothing."""
-
-    trace = debug
-
-
-class _Protocol(H2Connection):
-    """h2 counts the open streams anew at each request; `Streams` knows their number, so that here it only clears away what has ended."""
-
-    _asked = 0
-
-    @property
-    def open_outbound_streams(self) -> int:
-        self._asked += 1
-        if self._asked % 64 == 0:
-            super().open_outbound_streams
-        return 0
+    body: bytes = b""
 
 
 class Streams(Generic[C]):
     """Requests, each with what it carries. `ended` hears of each one that ends by itself."""
 
     def __init__(self, ended: Callable[[Stream[C], End], None]) -> None:
-        # What is sent is checked before it comes here, and what comes is read leniently.
-        config = H2Configuration(client_side=True, header_encoding=None, validate_outbound_headers=False, normalize_outbound_headers=False,
-                                 validate_inbound_headers=False, normalize_inbound_headers=False, logger=_Silent())   # type: ignore[arg-type]
-        self.settled = False                    # whether the peer's first SETTINGS have come
-        self.ponged = True                      # whether no ping is unanswered
-        self.h2: H2Connection = _Protocol(config)
-        self._compression = Compression()
-        self.h2.encoder = self._compression                 # type: ignore[assignment]
-        self.h2.local_settings = Settings(client=True, initial_values={SettingCodes.ENABLE_PUSH: 0})
+        self.http2 = Http2(self)
         self._ended = ended
         self._open: dict[int, Stream[C]] = {}   # in the order in which they were sent
         self._partly: dict[int, Stream[C]] = {}     # those whose body is not out yet
@@ -88,94 +58,90 @@ class Streams(Generic[C]):
     @property
     def limit(self) -> int:
         """Streams that may be open at the same time."""
-        return min(AT_ONCE, self.h2.remote_settings.max_concurrent_streams)
+        return min(AT_ONCE, self.http2.said[MAX_CONCURRENT_STREAMS])
 
     def fits(self, size: int) -> bool:
         """Whether the windows have room for a body of so many bytes; a lone one may leave in pieces."""
-        return not self._open or bool(self.h2.outbound_flow_control_window >= size)
+        return not self._open or self.http2.window >= size
 
     def send(self, carried: C, sent_at: float, headers: Fields, body: bytes) -> int:
         """Opens a stream and answers its number. After any exception the connection is of no use."""
-        number = self.h2.get_next_available_stream_id()
-        self._open[number] = stream = Stream(number, carried, sent_at, body)
-        self.h2.send_headers(number, self._compression.block(headers))
+        number = self.http2.open()
+        self._open[number] = stream = Stream(number, carried, sent_at, body, self.http2.said[INITIAL_WINDOW_SIZE])
+        block = self.http2.compression.block(headers)
+        if len(block) > MOST:
+            raise ValueError("the headers of a request do not fit into a frame")
+        self.http2.say(frame(HEADERS, END_HEADERS if body else END_HEADERS | END_STREAM, number, block))
         self._go_on(stream)
         return number
-
-    def received(self, frame: bytes) -> None:
-        """A frame has come."""
-        for event in self.h2.receive_data(frame):
-            act = _EVENTS.get(type(event))
-            if act is not None:
-                act(self, event)
 
     def cancel(self, stream: Stream[C]) -> None:
         """The peer need not go on with it."""
         self.forget(stream)
-        self.h2.reset_stream(stream.number, ErrorCodes.CANCEL)
+        self.http2.say(numbered(RST_STREAM, stream.number, Code.CANCEL))
 
     def forget(self, stream: Stream[C]) -> None:
         """Whatever comes of it is ignored."""
         self._open.pop(stream.number, None)
         self._partly.pop(stream.number, None)
 
-    def ping(self) -> None:
-        """Asks whether the peer is there."""
-        self.ponged = False
-        self.h2.ping(b"interact")
+    # What the connection hears of streams.
 
-    def _settings(self, event: h2.events.RemoteSettingsChanged) -> None:
-        self.settled = True
-        self._go_on_all(event)
+    def answered(self, number: int, code: int, last: bool) -> None:
+        """The status has come, or something before or after it: neither 1xx nor trailers are an answer."""
+        stream = self._open.get(number)
+        if stream is not None:
+            stream.status = code if code >= 200 else stream.status
+            if last:
+                self._over(stream)
 
-    def _go_on_all(self, event: h2.events.Event) -> None:
+    def came(self, number: int, part: bytes, size: int, last: bool) -> None:
+        """A part of an answer's body; the peer is given room for more."""
+        stream = self._open.get(number)
+        if stream is None:
+            return
+        if len(stream.body) < BODY:
+            stream.body += part
+        stream.room -= size
+        if last:
+            self._over(stream)
+        elif stream.room < WINDOW // 2:
+            self.http2.say(numbered(WINDOW_UPDATE, number, WINDOW - stream.room))
+            stream.room = WINDOW
+
+    def was_reset(self, number: int, code: int) -> None:
+        """The peer has given the stream up."""
+        stream = self._open.get(number)
+        if stream is not None:
+            self.forget(stream)
+            self._ended(stream, End.REFUSED if code == Code.REFUSED_STREAM else End.RESET)
+
+    def widen(self, more: int, number: int | None = None) -> None:
+        """More bytes may go out, or fewer: on all streams, or on one that may be over."""
+        for one in self._open if number is None else (number,):
+            if one in self._open:
+                self._open[one].window = wider(self._open[one].window, more)
+
+    def go_on(self) -> None:
+        """What waits goes out, as much as there is room for."""
         for stream in tuple(self._partly.values()):
             self._go_on(stream)
 
-    def _response(self, event: h2.events.ResponseReceived) -> None:
-        stream = self._open.get(event.stream_id or 0)
-        said = next((value for name, value in event.headers or () if name == b":status"), b"")
-        if stream is not None and len(said) == 3 and said.isdigit():
-            stream.status = int(said)
-
-    def _data(self, event: h2.events.DataReceived) -> None:
-        number = event.stream_id or 0
-        self.h2.acknowledge_received_data(event.flow_controlled_length or 0, number)
-        stream = self._open.get(number)
-        if stream is not None and len(stream.body) < BODY:
-            stream.body += event.data or b""
-
-    def _stream_ended(self, event: h2.events.StreamEnded) -> None:
-        stream = self._open.get(event.stream_id or 0)
-        if stream is not None:
-            if stream.rest:
-                self.cancel(stream)             # answered before it was out whole
-            self.forget(stream)
-            self._ended(stream, End.ANSWERED)
-
-    def _stream_reset(self, event: h2.events.StreamReset) -> None:
-        stream = self._open.get(event.stream_id or 0)
-        if stream is not None:
-            self.forget(stream)
-            self._ended(stream, End.REFUSED if event.error_code == ErrorCodes.REFUSED_STREAM else End.RESET)
-
-    def _pong(self, event: h2.events.PingAckReceived) -> None:
-        self.ponged = True
+    def _over(self, stream: Stream[C]) -> None:
+        if stream.rest:
+            self.cancel(stream)                 # answered before it was out whole
+        self.forget(stream)
+        self._ended(stream, End.ANSWERED)
 
     def _go_on(self, stream: Stream[C]) -> None:
-        """As much of the body as the windows let out."""
+        http2 = self.http2
         while stream.rest:
-            size = min(self.h2.local_flow_control_window(stream.number), self.h2.max_outbound_frame_size, len(stream.rest))
+            size = min(http2.window, stream.window, http2.said[MAX_FRAME_SIZE], len(stream.rest))
             if size <= 0:
                 self._partly[stream.number] = stream
                 return
-            self.h2.send_data(stream.number, stream.rest[:size], end_stream=size == len(stream.rest))
+            http2.window -= size
+            stream.window -= size
+            http2.say(frame(DATA, END_STREAM if size == len(stream.rest) else 0, stream.number, stream.rest[:size]))
             stream.rest = stream.rest[size:]
         self._partly.pop(stream.number, None)
-
-
-_EVENTS: dict[type[h2.events.Event], Callable[[Streams[Any], Any], None]] = {
-    h2.events.RemoteSettingsChanged: Streams._settings, h2.events.WindowUpdated: Streams._go_on_all,
-    h2.events.ResponseReceived: Streams._response, h2.events.DataReceived: Streams._data,
-    h2.events.StreamEnded: Streams._stream_ended, h2.events.StreamReset: Streams._stream_reset, h2.events.PingAckReceived: Streams._pong,
-}
