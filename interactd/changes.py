@@ -94,13 +94,15 @@ class Progress:
 
 @frozen
 class Elsewhere:
-    """Another node has written rows of these users: `told` have events, `ended` have sessions or devices that may be good no more.
+    """Another node has written rows of these users: `told` have events, `ended` have sessions or devices that may be good no more, `worked`
+    have an import that has come further.
 
     `everybody`: hints may have been lost, so any user's rows may be new.
     """
 
     told: tuple[int, ...] = ()
     ended: tuple[int, ...] = ()
+    worked: tuple[int, ...] = ()
     everybody: bool = False
 
 

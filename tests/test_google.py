@@ -21,7 +21,7 @@ from interactd.tls import StrictPolicy, trusted
 from tests.api_case import Reply
 from tests.certificates import Authority, dns
 from tests.import_case import ImportCase
-from tests.peers import Heard, Peer, reply
+from tests.peers import HOLD, Heard, Peer, reply
 from tests.people_api import REFRESH, PeopleApi, description, error, person
 from tests.test_carddav import Impatient
 from tests.test_pictures import file
@@ -49,7 +49,8 @@ class GoogleCase(ImportCase):
 
         async def resolve(host: str) -> list[str]:
             return ["127.0.0.1"]
-        patient = Impatient(Gate(reactor, resolve, StrictPolicy(trusted(OURS.pem)), 20.0, 1 << 22), reactor)
+        self.gate = Gate(reactor, resolve, StrictPolicy(trusted(OURS.pem)), 20.0, 1 << 22)
+        patient = Impatient(self.gate, reactor)
         self.pauses = patient.pauses
         self.parts.app.imports.systems["google"] = Google.opening(patient, settings)
 
@@ -161,6 +162,27 @@ class Imports(GoogleCase):
         for heard in self.asked("/photo"):
             self.assertNotIn("authorization", heard.headers)
             self.assertTrue(heard.path.endswith("?sz=512"))
+
+
+    async def test_photo_in_no_time(self) -> None:
+        """A photo that does not come: the contact is there without it, and has it when its entry is read again."""
+        photo = [{"url": f"https://photos.example:{self.peer.port}/photo/1", "metadata": {"source": {"type": "CONTACT", "id": "a1"}}}]
+        self.people.put(person("a1", "Ada", photos=photo))
+
+        def special(heard: Heard) -> Any:
+            if heard.path.startswith("/photo"):
+                return [HOLD]
+            object.__setattr__(self.gate, "timeout", 0.1)       # from here on, where only the photo is left to ask for
+            return None
+        self.people.special = special
+        self.assertEqual(self.lists(await self.good()), {"created": 1})
+        self.assertEqual((await self.contacts())["Ada X"]["pictures"], [])
+        self.assertEqual(len(self.asked("/photo")), 1)
+        object.__setattr__(self.gate, "timeout", 20.0)
+        self.people.special = lambda heard: reply(200, file(Image.new("RGB", (9, 9), "red"))) if heard.path.startswith("/photo") else None
+        self.people.put(person("a1", "Ada", photos=photo, **MOBILE))
+        await self.good()
+        self.assertEqual([p["type"] for p in (await self.contacts())["Ada X"]["pictures"]], ["google"])
 
 
 class Refused(GoogleCase):

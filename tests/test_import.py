@@ -1,6 +1,7 @@
 """Imports of an address book, again and again: what becomes of whom (docs/import.md, the table)."""
 from __future__ import annotations
 
+from base64 import b64encode
 from typing import Any
 
 import psycopg2
@@ -498,6 +499,21 @@ class Photos(ImportCase):
         self.shelf.put("1", ADA, photo=Photo("m3", photo("green")))
         await self.imported()
         self.assertEqual((await self.contacts())["Ada X"]["pictures"], after["pictures"])
+
+    async def test_taken_away(self) -> None:
+        """A photo that is gone there goes here; a picture that was uploaded here stays, and so does the contact."""
+        self.shelf.put("1", ADA, photo=Photo("m1", photo("blue")))
+        await self.imported()
+        ada = (await self.contacts())["Ada X"]
+        uploaded = await self.put("/v2/pictures", self.me, {"contactId": ada["id"], "base64": b64encode(photo("red")).decode()})
+        self.assertEqual(uploaded.status, 200, uploaded.json)
+        self.shelf.put("1", ADA)
+        self.assertEqual(self.lists(await self.imported()), {})
+        self.assertEqual(await self.shown(), ["interact"])
+        self.assertEqual(self.sql("SELECT photo FROM external_contacts"), [(None,)])
+        self.shelf.put("1", ADA, photo=Photo("m1", photo("blue")))
+        await self.imported()
+        self.assertEqual(await self.shown(), ["interact", "carddav"])
 
     async def test_not_to_be_had(self) -> None:
         """No picture, too large, away: the contact is there without."""

@@ -6,7 +6,9 @@ from typing import Any
 from twisted.internet import reactor
 
 from interactd.assembly import build
+from interactd.errors import Unavailable
 from tests.api_case import Person
+from tests.import_case import Shelf, somebody
 from tests.live_case import LiveCase
 
 
@@ -86,6 +88,20 @@ class Nodes(LiveCase):
         client = await self.at_first()
         await self.listen()
         self.assertEqual(await self.ended(client), 4409)
+
+    async def test_an_import(self) -> None:
+        """How far it has come is told by the other node, too, and how it ended."""
+        shelf = Shelf()
+        shelf.put("1", somebody("Ada"))
+        shelf.fails[1] = Unavailable("away")
+        self.second.app.imports.systems["carddav"] = lambda username, password: shelf
+        client = await self.at_first(True)
+        for phase in ("failed", "done"):
+            await self.post("/v2/import?cmd=importContacts", self.me, {"externalSystem": "carddav", "username": "me", "password": "x"})
+            while (message := await client.next()).get("progress", {}).get("phase") != phase:
+                self.assertIn(message.get("progress", {}).get("phase"), (None, "reading"))
+            shelf.fails.clear()
+        self.assertEqual(message["progress"]["externalSystemAccount"], "me")
 
     async def test_where_a_socket_is(self) -> None:
         """Its device's row names the node with its newest socket, and none when that has ended: whoever has none is pushed at once."""

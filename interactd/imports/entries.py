@@ -107,7 +107,8 @@ class Entries:
                 raise
             log.warn("an entry of {system} can not be stored: {why}", system=self.book.system, why=str(refused))
             known = await self._wait(entry, known) if known is None or known.contact is None else known
-        if known is not None and known.contact is not None and entry.photo is not None and entry.photo.mark != known.photo:
+        mark = entry.photo.mark if entry.photo is not None else None
+        if known is not None and known.contact is not None and mark != known.photo:
             self.wishes.append(Wish(known.external_id, known.contact, entry.photo))
 
     async def _new(self, entry: Entry, known: Known | None, taken: set[tuple[str, str]]) -> Known:

@@ -19,11 +19,11 @@ log = Logger()
 
 @frozen
 class Wish:
-    """A photo that is to become a contact's picture."""
+    """A photo that is to become a contact's picture; None: the one that came from there is to go."""
 
     external_id: str
     contact: int
-    photo: Photo = field(repr=False)
+    photo: Photo | None = field(repr=False)
 
 
 @define
@@ -37,16 +37,18 @@ class Photos:
 
     async def add(self, wish: Wish) -> None:
         """Now, or at the end."""
-        if wish.photo.data:
-            await self._take(wish)
+        if wish.photo is None:
+            await self._remove(wish)
+        elif wish.photo.data:
+            await self._take(wish, wish.photo)
         else:
             self.later.append(wish)
 
-    async def _take(self, wish: Wish) -> None:
+    async def _take(self, wish: Wish, photo: Photo) -> None:
         try:
-            data = await self.source.photo(wish.photo)
+            data = await self.source.photo(photo)
             if data is not None:
-                await self._store(wish, data)
+                await self._store(wish, photo, data)
         except Conflict:
             raise
         except (ApiError, Closed, Lost, Unfit, Violation) as failure:
@@ -54,18 +56,32 @@ class Photos:
 
     async def fetch(self) -> int:
         """The next of those elsewhere; how many are left."""
-        if self.later:
-            await self._take(self.later.pop(0))
+        wish = self.later.pop(0) if self.later else None
+        if wish is not None and wish.photo is not None:
+            await self._take(wish, wish.photo)
         return len(self.later)
 
-    async def _store(self, wish: Wish, data: bytes) -> None:
+    @property
+    def _kind(self) -> str:
+        return "google" if self.system == "google" else "carddav"
+
+    async def _remove(self, wish: Wish) -> None:
         c, book = self.book.c, self.book.of(wish.external_id)
+        forgotten = book.step(store.PICTURED, mark=None)
+        before = await book.rows(book.step(store.PICTURE, contact=wish.contact, type=self._kind))
+        if before:
+            await ENTITY.remove(c, [before[0][0]], book.step(store.HELD), forgotten)
+            book.told()
+        else:
+            await book.rows(book.step(store.HELD), forgotten)
+
+    async def _store(self, wish: Wish, photo: Photo, data: bytes) -> None:
+        c, book, kind = self.book.c, self.book.of(wish.external_id), self._kind
         body = columns(await c.app.images.read(data))
-        kind = "google" if self.system == "google" else "carddav"
         before = await book.rows(book.step(store.PICTURE, contact=wish.contact, type=kind))
         steps = (ENTITY.update_steps(c, before[0][0], body) if before else
                  ENTITY.create_steps(c, {"contact_id": wish.contact, "is_default": False, **body}))
         steps = (steps[0], book.step(store.HELD), *steps[1:-1], book.step(store.PICTURE_OF, type=kind),
-                 book.step(store.PICTURED, mark=wish.photo.mark), steps[-1])
+                 book.step(store.PICTURED, mark=photo.mark), steps[-1])
         await ENTITY.written(c, "update" if before else "insert", steps)
         book.told()

@@ -129,7 +129,9 @@ async def imported(c: Context, task: Task) -> dict[str, Any]:
     try:
         return await _worked(run, orjson.loads(token or "null"), signature)
     except BaseException as failure:
-        await book.rows(book.step(store.END, progress=as_json(run.progress("failed", error=_said(failure)))))
+        told = run.progress("failed", error=_said(failure))
+        await book.rows(book.step(store.END, progress=as_json(told)))
+        c.app.hub.publish(Progress(c.owner, told))
         raise
 
 

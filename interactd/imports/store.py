@@ -22,11 +22,11 @@ ON CONFLICT (user_id, system, account) DO UPDATE SET run = excluded.run, until =
   WHERE import_states.until IS NULL OR import_states.until < now()
 RETURNING token::text, signature, started""")
 KEEP = Statement("import_keep", f"""
-UPDATE import_states SET until = now() + {LEASE}, progress = :progress::jsonb WHERE {_BOOK} AND run = :run RETURNING 1""")
+UPDATE import_states SET until = now() + {LEASE}, progress = :progress::jsonb, told = now() WHERE {_BOOK} AND run = :run RETURNING 1""")
 END = Statement("import_end", f"""
-UPDATE import_states SET run = NULL, until = NULL, progress = :progress::jsonb WHERE {_BOOK} AND run = :run""")
+UPDATE import_states SET run = NULL, until = NULL, progress = :progress::jsonb, told = now() WHERE {_BOOK} AND run = :run""")
 SUCCEED = Statement("import_succeed", f"""
-UPDATE import_states SET run = NULL, until = NULL, progress = :progress::jsonb, import_time = started,
+UPDATE import_states SET run = NULL, until = NULL, progress = :progress::jsonb, told = now(), import_time = started,
   token = CASE WHEN :keep::boolean THEN token ELSE :token::jsonb END, signature = CASE WHEN :keep::boolean THEN signature ELSE :signature END
 WHERE {_BOOK} AND run = :run""")
 STATUS = Statement("import_status", """

@@ -65,6 +65,7 @@ class Ledger:
         self._clock = clock
         self._marks: dict[tuple[int, int, int], _Mark] = {}
         self._timer: IDelayedCall | None = None
+        self._written_at = clock.seconds() - WRITE_AFTER        # when marks were last written
         self._lock = DeferredLock()
         self._watchers: list[set[Delivery]] = []
 
@@ -75,8 +76,10 @@ class Ledger:
             seen.add((interaction_id, entry.device_id))
 
     def acknowledged(self, interaction_id: int, entry: Entry) -> None:
-        """The device has it."""
-        self._mark(interaction_id, entry).acked = self._clock.seconds()
+        """The device has it. The first one after a pause is written at once: were this node killed before, another would push to the device."""
+        self._mark(interaction_id, entry).acked = now = self._clock.seconds()
+        if self._timer is not None and now - self._written_at >= WRITE_AFTER:
+            self._timer.reset(0)
         self._hub.publish(Acknowledged(entry.user_id, entry.device_id, interaction_id))
 
     def shown(self, interaction_id: int, entry: Entry) -> None:
@@ -113,7 +116,7 @@ class Ledger:
         return self._marks.setdefault((interaction_id, entry.device_id, entry.generation), _Mark())
 
     def _due(self) -> None:
-        self._timer = None
+        self._timer, self._written_at = None, self._clock.seconds()
         Deferred.fromCoroutine(self.flush()).addErrback(self._failed)
 
     def _failed(self, failure: Any) -> None:

@@ -16,7 +16,7 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
 from interactd import metrics
-from interactd.changes import Changed, DeviceMoved, Elsewhere, Ended, Entered, Hub, Notice
+from interactd.changes import Changed, DeviceMoved, Elsewhere, Ended, Entered, Hub, Notice, Progress
 from interactd.nodes.census import BEAT, MISSED, Census
 from interactd.nodes.hints import Gathered, Hint, read
 from interactd.nodes.link import Broken, Carrier, Link
@@ -55,7 +55,8 @@ class Bus(Service):
                             self._hub.subscribe(Changed, self._changed),
                             self._hub.subscribe(Ended, lambda ended: self._tell("ended", ended.user_id)),
                             self._hub.subscribe(Entered, lambda entered: self._tell("ended", entered.user_id)),
-                            self._hub.subscribe(DeviceMoved, self._moved)]
+                            self._hub.subscribe(DeviceMoved, self._moved),
+                            self._hub.subscribe(Progress, lambda progress: self._tell("worked", progress.user_id))]
         self._life = Deferred.fromCoroutine(self._live())
         self._loop.start(BEAT, now=False)
 
@@ -154,8 +155,8 @@ class Bus(Service):
             return
         self._census.met()
         metrics.HINTS.labels("in").inc()
-        if hint.told or hint.ended:
-            self._hub.publish(Elsewhere(hint.told, hint.ended))
+        if hint.told or hint.ended or hint.worked:
+            self._hub.publish(Elsewhere(hint.told, hint.ended, hint.worked))
         for user_id, device_id in hint.moved:
             self._retold = DeviceMoved(user_id, device_id)
             self._hub.publish(self._retold)

@@ -17,10 +17,11 @@ class Hint:
     told: tuple[int, ...] = ()                      # users that have new events or changed interactions
     ended: tuple[int, ...] = ()                     # users whose sessions, devices or roles changed
     moved: tuple[tuple[int, int], ...] = ()         # user and device: a phone that changed hands
+    worked: tuple[int, ...] = ()                    # users whose imports have come further
 
     def text(self) -> str:
         """As JSON, without what is empty."""
-        body = {"from": self.sender, "told": self.told, "ended": self.ended, "moved": self.moved}
+        body = {"from": self.sender, "told": self.told, "ended": self.ended, "moved": self.moved, "worked": self.worked}
         return orjson.dumps({name: value for name, value in body.items() if value}).decode()
 
 
@@ -28,8 +29,9 @@ def read(text: str) -> Hint:
     """The hint in a message; ValueError for anything else, since whoever reaches the bus can write to it."""
     try:
         body = orjson.loads(text)
-        told, ended = (tuple(map(_number, body.get(name, ()))) for name in ("told", "ended"))
-        return Hint(_number(body["from"]), told, ended, tuple((_number(user), _number(device)) for user, device in body.get("moved", ())))
+        told, ended, worked = (tuple(map(_number, body.get(name, ()))) for name in ("told", "ended", "worked"))
+        moved = tuple((_number(user), _number(device)) for user, device in body.get("moved", ()))
+        return Hint(_number(body["from"]), told, ended, moved, worked)
     except (ValueError, KeyError, TypeError, AttributeError):
         raise ValueError("not a hint") from None
 
@@ -47,10 +49,11 @@ class Gathered:
     told: set[int] = field(factory=set)
     ended: set[int] = field(factory=set)
     moved: set[tuple[int, int]] = field(factory=set)
+    worked: set[int] = field(factory=set)
 
     def hints(self, sender: int) -> Iterator[Hint]:
         """Everything, in as many messages as it takes."""
-        for name in ("told", "ended", "moved"):
+        for name in ("told", "ended", "moved", "worked"):
             whom = sorted(getattr(self, name))
             for begin in range(0, len(whom), MOST):
                 yield Hint(sender, **{name: tuple(whom[begin:begin + MOST])})

@@ -24,6 +24,7 @@ CREATE TABLE import_states (
   until timestamptz,                 -- by then its node must have said that it still works
   started bigint,
   progress jsonb NOT NULL DEFAULT '{}',
+  told timestamptz,                  -- when that was written
   PRIMARY KEY (user_id, system, account)
 );
 CREATE INDEX import_infos_version ON import_infos (canon_version);
