@@ -18,7 +18,6 @@ from interactd.live.replay import Replay
 from interactd.live.session import Session
 from interactd.live.standing import fallen
 
-
 # What was written just now; who asks a moment later hears it again.
 WORK = Statement("live_work", """
 SELECT s.user_id, s.progress::text FROM import_states s
