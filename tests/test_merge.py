@@ -151,6 +151,20 @@ class Merging(MergeCase):
         self.refused(await self.post("/v2/contacts?cmd=x", self.me, {}), 400, 92010131002005)
         self.assertEqual((await self.get("/v2/contacts", self.me)).json, {"data": [ada, bob, firm]})
 
+    async def test_all_faults(self) -> None:
+        """Every fault of the body is named at once, those of the contact by their place in the body."""
+        ada = await self.make()
+        for contact, more, named in (
+            ({"id": ada["id"], "x": 1, "gender": "?", "basicInfos": [{"type": "email"}]}, {"contactIds": 5, "y": 1},
+             ["y", "contact.x", "contact.version", "contact.basicInfos[0].value", "contactIds", "contact.gender"]),
+            ({}, {}, ["contact.contactType"]),
+            ({"id": "x", "version": 1, "business": 5}, {}, ["contact.id", "contact.business"]),
+            ({"id": ada["id"], "version": 1, "addresses": [{"id": 7}, {"id": 7}]}, {}, ["contact.addresses"]),
+            (5, {"contactIds": "x"}, ["contact", "contactIds"]),
+        ):
+            reply = await self.post("/v2/contacts?cmd=merge", self.me, {"contact": contact, **more})
+            self.assertEqual((reply.status, [f["attribute"] for f in reply.json["details"]]), (400, named), contact)
+
     async def test_too_much(self) -> None:
         """A merged contact has no longer lists than another."""
         ada, bob = [await self.make(tags=["%s%d" % (name, n) for n in range(150)]) for name in "ab"]

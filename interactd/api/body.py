@@ -37,6 +37,12 @@ class Faults:
         else:
             self.rest.append((Fault(attribute, wrong.problem), wrong.detail))
 
+    def join(self, others: Faults, prefix: str) -> None:
+        """Those of a part of the body, under its name."""
+        self.unknown += [Fault(prefix + f.attribute, f.problem) for f in others.unknown]
+        self.missing += [Fault(prefix + f.attribute, f.problem) for f in others.missing]
+        self.rest += [(Fault(prefix + f.attribute, f.problem), detail) for f, detail in others.rest]
+
     def check(self) -> None:
         """Nothing, or the error that names all faults."""
         if not (self.unknown or self.missing or self.rest):
@@ -89,17 +95,25 @@ def as_object(value: Any) -> dict[str, Any]:
 
 
 def read(row: type | Iterable[Field], value: Any, *, create: bool) -> Columns:
-    """The columns that a body sets, by the row class's fields. Errors: 400 with every fault.
+    """The columns that a body sets, by the row class's fields. Errors: 400 with every fault."""
+    faults = Faults()
+    columns = gather(row, as_object(value), faults, create=create)
+    faults.check()
+    return columns
+
+
+def gather(row: type | Iterable[Field], value: Mapping[str, Any], faults: Faults, *, create: bool, prefix: str = "") -> Columns:
+    """The columns of an object; its faults, whose attributes begin with `prefix`, join the others.
 
     A row class whose attributes depend on each other adds faults by a static method `judge(columns, create, faults)`.
     """
-    faults = Faults()
+    own = Faults()
     fields = fields_of(row) if isinstance(row, type) else tuple(row)
-    columns = _object(fields, as_object(value), create, "", faults)
+    columns = _object(fields, value, create, "", own)
     judge = getattr(row, "judge", None)
     if judge is not None:
-        judge(columns, create, faults)
-    faults.check()
+        judge(columns, create, own)
+    faults.join(own, prefix)
     return columns
 
 

@@ -170,16 +170,16 @@ REFUSES = (*(NotFound(what, detail=3003) for what in ("contact", "basicinfo", "a
 LISTS = ("basic_infos", "addresses", "tags", "search_terms", "custom_fields", "related_to")
 
 
-def counted(c: Context, body: Columns) -> None:
+def counted(c: Context, body: Columns, prefix: str = "") -> None:
     """Nothing, or 400: a list that is too long, or names an id twice."""
     most = c.config.limits.items
     for name in LISTS:
         items = body.get(name, ())
         if len(items) > most:
-            raise faulty(camel(name), f"must have at most {most} items", 2004)
+            raise faulty(prefix + camel(name), f"must have at most {most} items", 2004)
         named = ids_of(items)
         if len(named) > len(set(named)):
-            raise faulty(camel(name), "names an id twice")
+            raise faulty(prefix + camel(name), "names an id twice")
 
 
 def ids_of(items: Any) -> list[int]:

@@ -30,22 +30,28 @@ class Merge:
 
 
 def read(value: Any) -> Columns:
-    """The body's columns: the lists of ids, the contact's columns, its id. Errors: 400."""
-    sent = bodies.as_object(value)
-    said = sent.get("contact")
+    """The body's columns: the lists of ids, the contact's columns, its id. Errors: 400 with every fault, the contact's as `contact.…`."""
+    sent, faults = bodies.as_object(value), bodies.Faults()
+    said, lists = sent.get("contact"), {key: given for key, given in sent.items() if key != "contact"}
     if said is None:
         bodies.read(Merge, sent, create=True)       # says what else is wrong beside the missing contact
+    ident = _ident(said, faults)
+    columns = bodies.gather((f for f in fields_of(Merge) if f.name != "contact"), lists, faults, create=True)
+    contact = bodies.gather(Contact, said, faults, create=said.get("id") is None, prefix="contact.") if isinstance(said, dict) else {}
+    faults.check()
+    merged = [i for i in columns.get("contact_ids", []) if i != ident]
+    return {"id": ident, "contact": contact, "merged": merged, "imported": columns.get("import_contact_ids", [])}
+
+
+def _ident(said: Any, faults: bodies.Faults) -> int | None:
     if not isinstance(said, dict):
-        raise bodies.faulty("contact", "must be an object")
-    ident = said.get("id")
+        faults.wrong("contact", Wrong("must be an object"))
+        return None
     try:
-        ident = None if ident is None else identity(ident)
+        return None if said.get("id") is None else identity(said["id"])
     except Wrong as wrong:
-        raise bodies.faulty("contact.id", wrong.problem, wrong.detail) from None
-    lists = bodies.read((f for f in fields_of(Merge) if f.name != "contact"), {k: v for k, v in sent.items() if k != "contact"}, create=True)
-    contact = bodies.read(Contact, said, create=ident is None)
-    merged = [i for i in lists.get("contact_ids", []) if i != ident]
-    return {"id": ident, "contact": contact, "merged": merged, "imported": lists.get("import_contact_ids", [])}
+        faults.wrong("contact.id", wrong)
+        return None
 
 
 @call("POST", "/v2/contacts", cmd="merge", may=USER, realm=100, action=13, kind="contact", name="contact.merge", body=Merge, create=True,
@@ -56,7 +62,7 @@ def read(value: Any) -> Columns:
 async def merge(c: Context) -> Answer:
     """Merge contacts and import contacts into one, which is updated or created; all that hangs on them moves to it."""
     contact, ident, merged = c.body["contact"], c.body["id"], c.body["merged"]
-    parts.counted(c, contact)
+    parts.counted(c, contact, "contact.")
     if "basic_infos" in contact:
         contact["basic_infos"] = await formed(c, contact["basic_infos"])
     shown, stays, seq, _ = (await c.script(*_steps(c, contact)))[0]
