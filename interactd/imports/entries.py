@@ -5,6 +5,7 @@ from typing import Any
 
 import orjson
 from attrs import define, field, frozen
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from interactd.api import body as bodies
@@ -22,6 +23,7 @@ from interactd.imports.store import Book, as_json
 from interactd.imports.three_way import patch
 
 STRETCH = 10                # entries whose values are computed at a stretch
+LONGEST = 0.05              # seconds of rest after an entry
 ATTEMPTS = 3                # at a contact that is edited at the same moment
 _COMPARED = ("phone", "email")
 
@@ -85,13 +87,16 @@ class Entries:
     wishes: list[Wish] = field(factory=list)          # photos to be taken over
 
     async def take(self, entries: tuple[Entry, ...]) -> None:
-        """All of a page, in parts that hold up nobody."""
+        """All of a page, in parts that hold up nobody; after each entry the database is left to others for as long as it took."""
+        clock = self.book.c.app.clock
         for start in range(0, len(entries), STRETCH):
             some = entries[start:start + STRETCH]
             taken, gone = await self._taken(some), await self._erased(some)
             for entry in some:
                 if self.filters.passes(entry) and entry.external_id not in gone:
+                    begun = clock.seconds()
                     await self._take(entry, taken)
+                    await deferLater(clock, min(LONGEST, clock.seconds() - begun))
 
     async def _take(self, entry: Entry, taken: set[tuple[str, str]]) -> None:
         known = self.known.of(entry)
