@@ -38,12 +38,14 @@ BEGIN
   SELECT * INTO c FROM counters q WHERE q.user_id = owner;
   SELECT * INTO d FROM devices q WHERE q.user_id = owner AND q.canonical = canonical_id;
   IF d.id IS NULL THEN PERFORM refuse('IA404', 'device'); END IF;
+  IF said_at > d.synced_at OR d.synced_epoch IS DISTINCT FROM c.epoch THEN
+    -- Read again whatever comes of it: the answer before may be proved by its own end at this moment.
+    PERFORM sync_prove(owner, d.id, coalesce(said_epoch, c.epoch), said_seq, said_at);
+    SELECT * INTO d FROM devices q WHERE q.user_id = owner AND q.id = d.id;
+  END IF;
   IF d.synced_epoch IS DISTINCT FROM c.epoch THEN
     d.synced_seq := 0;
     d.synced_at := 0;
-  END IF;
-  IF said_at > d.synced_at AND sync_prove(owner, d.id, coalesce(said_epoch, c.epoch), said_seq, said_at) THEN
-    SELECT * INTO d FROM devices q WHERE q.user_id = owner AND q.id = d.id;
   END IF;
   s.since := d.synced_seq;
   IF said_epoch <> c.epoch OR said_seq > c.seq THEN
