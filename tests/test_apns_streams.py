@@ -199,11 +199,12 @@ class Refused(SynchronousTestCase):
             self.assertRaises(Malformed, fresh.http2.received, said)
 
     def test_ignored(self) -> None:
-        """Unknown frames and settings, priorities, answers to what is over, a ping's answer that was not asked for, trailers."""
+        """Unknown frames and settings, priorities, answers to what is over, a ping's answer that was not asked for, trailers, none at all."""
         self.pair.ours.http2.ping()
         for said in (frame(200, 0xFF, 77, b"x"), settings({99: 1}), frame(PRIORITY, 0, 1, bytes(5)), frame(PING, ACK, 0, bytes(8)),
                      frame(HEADERS, END_HEADERS | PRIORITIZED | PADDED, 1, b"\2" + bytes(5) + b"\x88" + bytes(2)),
-                     frame(HEADERS, END_HEADERS | END_STREAM, 1, b"\x00\x01x\x01y"), answer(), frame(DATA, 0, 1, b"x"), numbered(RST_STREAM, 1, 8),
+                     frame(HEADERS, END_HEADERS, 1), frame(HEADERS, END_HEADERS | END_STREAM, 1, b"\x00\x01x\x01y"), answer(),
+                     frame(DATA, 0, 1, b"x"), numbered(RST_STREAM, 1, 8),
                      numbered(WINDOW_UPDATE, 1, 5)):
             self.pair.hear(said)
         self.assertEqual((self.pair.ended, self.pair.ours.http2.ponged), ({1: ("answered", 200, b"")}, False))

@@ -101,6 +101,8 @@ def status(block: bytes) -> int:
         start = 0
         while start < len(block) and block[start] & 0xE0 == 0x20:       # the table has another size, none
             start = _read_integer(block, start, 31)[1]
+        if start == len(block):
+            return 0
         name, value = _field(block[start:_end(block, start)])
     except (IndexError, HPACKError):
         raise Malformed("headers can not be read", Code.COMPRESSION_ERROR) from None
