@@ -114,6 +114,19 @@ class Notices(LiveCase):
         self.assertEqual(self.sql("SELECT count(DISTINCT sent_at) FROM deliveries"), [(1,)])
         self.assertEqual(self.sql("SELECT bool_and(sent_at < now() - interval '0.09 s') FROM deliveries"), [(True,)])
 
+    async def test_the_first_acknowledgement_is_written_at_once(self) -> None:
+        """A node that is killed right behind it has written it; the next ones within the moment wait for each other."""
+        client = await self.listen()
+        waiting = []
+        for _ in range(2):
+            self.tell(self.me, self.phone)
+            await client.settled()
+            self.clock.advance(0)
+            waiting.append(len(self.live.ledger._marks))
+        self.assertEqual(waiting, [0, 1])
+        self.clock.advance(WRITE_AFTER)
+        await self.live.ledger.flush()
+
     async def test_an_older_generation_marks_nothing(self) -> None:
         """What is told to a socket whose device has a newer one elsewhere stays to be sent."""
         client = await self.listen()

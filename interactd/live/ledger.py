@@ -65,7 +65,7 @@ class Ledger:
         self._clock = clock
         self._marks: dict[tuple[int, int, int], _Mark] = {}
         self._timer: IDelayedCall | None = None
-        self._written_at = clock.seconds() - WRITE_AFTER        # when marks were last written
+        self._pause_until = clock.seconds()     # before that, nothing is written early
         self._lock = DeferredLock()
         self._watchers: list[set[Delivery]] = []
 
@@ -78,7 +78,7 @@ class Ledger:
     def acknowledged(self, interaction_id: int, entry: Entry) -> None:
         """The device has it. The first one after a pause is written at once: were this node killed before, another would push to the device."""
         self._mark(interaction_id, entry).acked = now = self._clock.seconds()
-        if self._timer is not None and now - self._written_at >= WRITE_AFTER:
+        if self._timer is not None and now >= self._pause_until:
             self._timer.reset(0)
         self._hub.publish(Acknowledged(entry.user_id, entry.device_id, interaction_id))
 
@@ -116,13 +116,14 @@ class Ledger:
         return self._marks.setdefault((interaction_id, entry.device_id, entry.generation), _Mark())
 
     def _due(self) -> None:
-        self._timer, self._written_at = None, self._clock.seconds()
+        self._timer, self._pause_until = None, self._clock.seconds() + WRITE_AFTER
         Deferred.fromCoroutine(self.flush()).addErrback(self._failed)
 
     def _failed(self, failure: Any) -> None:
         self.log.warn("marks of deliveries wait for the database ({kind})", kind=failure.type.__name__)
         for key in list(islice(self._marks, max(0, len(self._marks) - KEPT))):
             del self._marks[key]
+        self._pause_until = self._clock.seconds() + AGAIN_AFTER
         if self._timer is None:
             self._timer = self._clock.callLater(AGAIN_AFTER, self._due)
 
